@@ -1,0 +1,110 @@
+//! The kernel: rings of direct descriptors, and what a shard needs of them.
+//!
+//! A shard sees its connections through [`Io`], at the level of completions: a connection is a
+//! [`ConnectionId`], received bytes are lent, and no descriptor and no pointer appears. The rings
+//! implement it here; the tests of `shard` implement it with sockets that misbehave on purpose.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// What a shard asks of the kernel, and how the kernel answers.
+///
+/// Between two calls of [`gather`](Io::gather) a shard first takes every completion, then sends,
+/// then sleeps; no send is ever in flight while completions are looked at.
+pub(crate) trait Io {
+    /// The instant of the last [`gather`](Io::gather): the clock is read once a turn.
+    fn now(&self) -> Instant;
+
+    /// Submits what was asked for, runs what the kernel deferred and makes completions ready.
+    ///
+    /// Never waits.
+    fn gather(&mut self);
+
+    /// The next thing that happened; `None` when all that was gathered has been handed out.
+    ///
+    /// Completions of an earlier generation never appear here.
+    fn next_completion(&mut self) -> Option<Completion<'_>>;
+
+    /// Sends `sends`, at most one item for a connection, and settles all of them before it returns.
+    ///
+    /// What was not written whole is appended to `unsent`, in the order of `sends`.
+    fn send<'a>(
+        &mut self,
+        sends: impl Iterator<Item = (ConnectionId, &'a [u8])>,
+        unsent: &mut Vec<Unsent>,
+    );
+
+    /// Asks for one [`Completion::Writable`] when the connection takes bytes again.
+    fn await_writable(&mut self, id: ConnectionId);
+
+    /// Ends the sending direction, so that the peer reads what was sent and then the end.
+    fn shutdown(&mut self, id: ConnectionId);
+
+    /// Closes the connection. Its id is void from here on; the slot is free for another client
+    /// when its last completion has come.
+    fn close(&mut self, id: ConnectionId);
+
+    /// Takes no further clients.
+    fn stop_accepting(&mut self);
+}
+
+/// Something that happened to the listener or to a connection.
+#[derive(Debug)]
+pub(crate) enum Completion<'a> {
+    /// A client has connected; receiving has begun.
+    Accepted { id: ConnectionId, peer: SocketAddr },
+    /// The kernel could not accept a client. Accepting goes on by itself.
+    AcceptFailed { error: std::io::Error },
+    /// Bytes have arrived. They are lent until the next call, and may be changed in place.
+    Received { id: ConnectionId, bytes: &'a mut [u8] },
+    /// Nothing more will arrive: the peer has ended its side (`None`) or the connection is broken.
+    /// Sending may still work in the first case. The shard answers with [`Io::close`], at a time of
+    /// its choice.
+    Ended { id: ConnectionId, error: Option<std::io::Error> },
+    /// The connection takes bytes again, or is broken; the next send tells which.
+    Writable { id: ConnectionId },
+}
+
+/// A send that was not written whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unsent {
+    pub(crate) id: ConnectionId,
+    /// How many bytes the kernel has taken.
+    pub(crate) written: usize,
+    /// The connection is broken: nothing more can be sent.
+    pub(crate) broken: bool,
+}
+
+/// A connection, for as long as it lives: its ring, its slot in the ring's table of direct
+/// descriptors, and the slot's generation, so that what comes late never reaches a stranger.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ConnectionId(u64);
+
+impl ConnectionId {
+    pub(crate) fn new(ring: usize, slot: usize, generation: u32) -> Self {
+        assert!(ring < 1 << RING_BITS && slot < 1 << SLOT_BITS, "ring {ring}, slot {slot}");
+        Self((ring as u64) << (32 + SLOT_BITS) | (slot as u64) << 32 | u64::from(generation))
+    }
+
+    pub(crate) fn ring(self) -> usize {
+        (self.0 >> (32 + SLOT_BITS)) as usize
+    }
+
+    pub(crate) fn slot(self) -> usize {
+        (self.0 >> 32) as usize & ((1 << SLOT_BITS) - 1)
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+impl std::fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}#{}", self.ring(), self.slot(), self.generation())
+    }
+}
+
+/// A ring's table has at most 1,048,576 entries.
+const SLOT_BITS: u32 = 20;
+const RING_BITS: u32 = 12;

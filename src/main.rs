@@ -1,0 +1,2 @@
+//! The `simurgh` command.
+fn main() {}

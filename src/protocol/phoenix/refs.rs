@@ -1,0 +1,199 @@
+//! The values that clients number their joins and messages with.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use super::encode::write_string;
+use super::scan::{Value, plain_len};
+
+/// A `join_ref` or `ref`: any JSON value, and nearly always a short string of digits.
+///
+/// It is kept as JSON text in a form in which equal values are equal bytes: strings have only the
+/// escapes they need, floats are written shortest, keys are sorted and there is no white space. So
+/// `"\u0031"` is `"1"`, while `1`, `"1"` and `1.0` are three different refs, as they are to
+/// Phoenix. A plain string is its own normal form and is borrowed as it came.
+#[derive(Clone)]
+pub(crate) struct Ref<'a>(Repr<'a>);
+
+#[derive(Clone)]
+enum Repr<'a> {
+    Borrowed(&'a [u8]),
+    Owned(RefBuf),
+}
+
+impl<'a> Ref<'a> {
+    pub(crate) const NULL: Ref<'static> = Ref(Repr::Borrowed(b"null"));
+
+    /// The ref with this JSON text, which must be in normal form, as [`as_json`](Self::as_json)
+    /// and [`heartbeat_ref`](super::heartbeat_ref) give it.
+    pub(crate) const fn from_json(json: &'a [u8]) -> Self {
+        Self(Repr::Borrowed(json))
+    }
+
+    /// The ref that is this string.
+    pub(crate) fn from_text(text: &str) -> Ref<'static> {
+        let mut json = SmallVec::new();
+        if plain_len(text.as_bytes()) == text.len() {
+            json.push(b'"');
+            json.extend_from_slice(text.as_bytes());
+            json.push(b'"');
+        } else {
+            let mut escaped = Vec::new();
+            write_string(&mut escaped, text);
+            json.extend_from_slice(&escaped);
+        }
+        Ref(Repr::Owned(RefBuf(json)))
+    }
+
+    pub(super) fn new(value: Value<'a>) -> Self {
+        let json = value.raw.as_bytes();
+        let normal = match json[0] {
+            b'"' => !value.escaped,
+            b'{' | b'[' => false,
+            b'-' | b'0'..=b'9' => is_integer(value.raw) && value.raw != "-0",
+            _ => true,
+        };
+        if normal {
+            return Self(Repr::Borrowed(json));
+        }
+        let mut buffer = Vec::new();
+        normalise(value.raw, &mut buffer);
+        Self(Repr::Owned(RefBuf(SmallVec::from_slice(&buffer))))
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        self.as_json() == b"null"
+    }
+
+    /// The JSON text, in normal form.
+    pub(crate) fn as_json(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Borrowed(json) => json,
+            Repr::Owned(buffer) => &buffer.0,
+        }
+    }
+
+    pub(crate) fn to_owned(&self) -> RefBuf {
+        match &self.0 {
+            Repr::Borrowed(json) => RefBuf(SmallVec::from_slice(json)),
+            Repr::Owned(buffer) => buffer.clone(),
+        }
+    }
+
+    /// The text that stands for the ref in a binary message: what a string says, nothing for null,
+    /// and JSON for all else.
+    pub(super) fn as_bare_text(&self) -> Cow<'_, [u8]> {
+        match self.as_json() {
+            b"null" => Cow::Borrowed(b""),
+            [b'"', text @ .., b'"'] if !text.contains(&b'\\') => Cow::Borrowed(text),
+            json @ [b'"', ..] => {
+                let text: String = serde_json::from_slice(json).expect("a ref is JSON");
+                Cow::Owned(text.into_bytes())
+            }
+            json => Cow::Borrowed(json),
+        }
+    }
+}
+
+impl PartialEq<Ref<'_>> for Ref<'_> {
+    fn eq(&self, other: &Ref<'_>) -> bool {
+        self.as_json() == other.as_json()
+    }
+}
+
+impl Eq for Ref<'_> {}
+
+impl PartialEq<RefBuf> for Ref<'_> {
+    fn eq(&self, other: &RefBuf) -> bool {
+        *self == other.as_ref()
+    }
+}
+
+impl fmt::Debug for Ref<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ref({})", String::from_utf8_lossy(self.as_json()))
+    }
+}
+
+/// A [`Ref`] to be kept: 24 bytes, and none on the heap for up to 16 bytes of JSON.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RefBuf(SmallVec<[u8; 16]>);
+
+impl RefBuf {
+    pub(crate) fn null() -> Self {
+        Ref::NULL.to_owned()
+    }
+
+    pub(crate) fn as_ref(&self) -> Ref<'_> {
+        Ref::from_json(&self.0)
+    }
+}
+
+impl Default for RefBuf {
+    fn default() -> Self {
+        Self::null()
+    }
+}
+
+impl PartialEq<Ref<'_>> for RefBuf {
+    fn eq(&self, other: &Ref<'_>) -> bool {
+        self.as_ref() == *other
+    }
+}
+
+impl fmt::Debug for RefBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_ref().fmt(f)
+    }
+}
+
+/// How deep a ref, a topic or an event may be nested: refs are put into normal form by recursion,
+/// and whoever nests one at all is trying something out.
+pub(super) const MAX_FIELD_DEPTH: usize = 8;
+
+/// Appends the normal form of a value that the scanner has passed.
+pub(super) fn normalise(raw: &str, out: &mut Vec<u8>) {
+    const CHECKED: &str = "the scanner is stricter than serde_json";
+    match raw.as_bytes()[0] {
+        b'"' => write_string(out, &serde_json::from_str::<String>(raw).expect(CHECKED)),
+        b'{' => {
+            // The map sorts the keys and keeps the last value of each.
+            let members: BTreeMap<String, &RawValue> = serde_json::from_str(raw).expect(CHECKED);
+            out.push(b'{');
+            for (index, (key, value)) in members.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                write_string(out, &key);
+                out.push(b':');
+                normalise(value.get(), out);
+            }
+            out.push(b'}');
+        }
+        b'[' => {
+            let items: Vec<&RawValue> = serde_json::from_str(raw).expect(CHECKED);
+            out.push(b'[');
+            for (index, item) in items.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                normalise(item.get(), out);
+            }
+            out.push(b']');
+        }
+        b'-' | b'0'..=b'9' if raw == "-0" => out.push(b'0'),
+        b'-' | b'0'..=b'9' if !is_integer(raw) => {
+            let float: f64 = raw.parse().expect("the scanner passes only numbers");
+            serde_json::to_writer(out, &float).expect("a buffer takes all");
+        }
+        _ => out.extend_from_slice(raw.as_bytes()),
+    }
+}
+
+fn is_integer(number: &str) -> bool {
+    !number.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
+}

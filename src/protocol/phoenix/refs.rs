@@ -197,3 +197,104 @@ pub(super) fn normalise(raw: &str, out: &mut Vec<u8>) {
 fn is_integer(number: &str) -> bool {
     !number.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scan::Scanner;
+    use super::*;
+
+    fn parse(text: &str) -> Ref<'_> {
+        Ref::new(Scanner::new(text).value(MAX_FIELD_DEPTH).unwrap())
+    }
+
+    #[test]
+    fn equal_values_are_equal_refs() {
+        for (one, other) in [
+            (r#""\u0031""#, r#""1""#),
+            (r#""\/\u00e9\u000a""#, r#""/é\n""#),
+            ("1.0", "1.00"),
+            ("1.0", "1e0"),
+            ("-0", "0"),
+            ("[1, 2.50 ]", "[1,2.5]"),
+            (r#"{"b":[], "a" : "\u0031"}"#, r#"{"a":"1","b":[ ]}"#),
+            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
+        ] {
+            assert_eq!(parse(one), parse(other));
+            assert_eq!(parse(one).to_owned(), parse(other).to_owned());
+            assert_eq!(parse(one).to_owned(), parse(other));
+            assert_eq!(parse(one), parse(other).to_owned());
+        }
+    }
+
+    #[test]
+    fn different_values_are_different_refs() {
+        let refs = [
+            "null",
+            "\"null\"",
+            "\"\"",
+            "1",
+            "\"1\"",
+            "1.0",
+            "-1",
+            "10",
+            "1e1",
+            "18446744073709551616",
+            "18446744073709551617",
+            "true",
+            "[]",
+            "{}",
+            "[1,2]",
+            "[2,1]",
+            "[12]",
+        ];
+        for (index, one) in refs.iter().enumerate() {
+            for (at, other) in refs.iter().enumerate() {
+                assert_eq!(parse(one) == parse(other), index == at, "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_json_text_is_compact_and_says_the_same() {
+        for (text, json) in [
+            ("null", "null"),
+            ("\"12\"", "\"12\""),
+            ("18446744073709551616", "18446744073709551616"),
+            ("1.50", "1.5"),
+            (r#""\u0022\u005c\u0007\u007f""#, "\"\\\"\\\\\\u0007\u{7f}\""),
+            (r#"[ null, {"k": [ 1 ]} ]"#, r#"[null,{"k":[1]}]"#),
+        ] {
+            assert_eq!(parse(text).as_json(), json.as_bytes());
+        }
+    }
+
+    #[test]
+    fn text_becomes_a_string() {
+        for text in ["", "1", "null", "a \"quoted\" one\n", "longer than what fits on the stack"] {
+            let json = serde_json::to_string(text).unwrap();
+            assert_eq!(Ref::from_text(text), parse(&json));
+            assert_eq!(*Ref::from_text(text).as_bare_text(), *text.as_bytes());
+        }
+        assert!(!Ref::from_text("null").is_null());
+    }
+
+    #[test]
+    fn null_is_the_default() {
+        assert!(Ref::NULL.is_null() && parse(" null ").is_null());
+        assert_eq!(RefBuf::default(), Ref::NULL);
+        assert_eq!(RefBuf::null(), RefBuf::default());
+    }
+
+    #[test]
+    fn what_is_no_string_stands_as_json_in_a_binary_message() {
+        for (text, bare) in [("null", ""), ("7", "7"), ("1.0", "1.0"), ("true", "true")] {
+            assert_eq!(*parse(text).as_bare_text(), *bare.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_kept_ref_is_small_and_takes_no_heap() {
+        assert!(size_of::<RefBuf>() <= 24);
+        assert!(!parse("\"12345678901234\"").to_owned().0.spilled());
+    }
+}

@@ -322,3 +322,177 @@ fn special_bytes(word: u64) -> u64 {
 fn closing(object: bool) -> u8 {
     if object { b'}' } else { b']' }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the scanner says of a text that is to be one value.
+    fn scan(text: &str) -> Result<&str, Malformed> {
+        let mut scanner = Scanner::new(text);
+        let value = scanner.value(4)?;
+        scanner.end()?;
+        Ok(value.raw)
+    }
+
+    #[test]
+    fn a_value_is_cut_out_of_the_space_around_it() {
+        for value in [
+            "null",
+            "true",
+            "false",
+            "0",
+            "-0",
+            "10",
+            "-1.5",
+            "1e5",
+            "1E-5",
+            "2.25e+10",
+            "\"\"",
+            "\"plain\"",
+            "\"é 漢 🐦 \u{7f}\"",
+            r#""\" \\ \/ \b \f \n \r \t \u00e9 \uD83D\uDC26""#,
+            "[]",
+            "{}",
+            "[ ]",
+            "{ }",
+            "[1,2]",
+            "[ [ ] , { } , [ { } ] ]",
+            r#"{"a":1,"a":{"b":[null, "]}"]}}"#,
+        ] {
+            assert_eq!(scan(value), Ok(value));
+            assert_eq!(scan(&format!(" \t\r\n{value}\n ")), Ok(value));
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_unexpected_where_it_stops_being_so() {
+        for (text, at) in [
+            ("", 0),
+            ("  ", 2),
+            ("nul", 0),
+            ("nulll", 4),
+            ("True", 0),
+            ("01", 1),
+            ("-", 1),
+            ("+1", 0),
+            (".5", 0),
+            ("1.", 2),
+            ("1.e5", 2),
+            ("1e", 2),
+            ("1e+", 3),
+            ("0x10", 1),
+            ("NaN", 0),
+            ("\"", 1),
+            ("\"a", 2),
+            ("\"\u{1f}\"", 1),
+            ("\"12345678\n\"", 9),
+            (r#""\"#, 2),
+            (r#""\x""#, 2),
+            (r#""\u12g4""#, 5),
+            (r#""\u12"#, 5),
+            ("[", 1),
+            ("[1", 2),
+            ("[1,", 3),
+            ("[1,]", 3),
+            ("[,1]", 1),
+            ("[1 2]", 3),
+            ("[1}", 2),
+            ("{]", 1),
+            ("{1:2}", 1),
+            (r#"{"a"}"#, 4),
+            (r#"{"a":}"#, 5),
+            (r#"{"a":1,}"#, 7),
+            (r#"{"a":1 "b":2}"#, 7),
+            ("[]]", 2),
+            ("1 2", 2),
+            ("'a'", 0),
+            ("\u{feff}1", 0),
+            ("[/**/]", 1),
+        ] {
+            assert_eq!(scan(text), Err(Malformed::Unexpected { at }), "{text}");
+        }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_refused() {
+        for text in [
+            r#""\ud800""#,
+            r#""\udc00""#,
+            r#""\ud800\ud800""#,
+            r#""\ud800x""#,
+            r#""\ud800\n""#,
+            r#""\udbff\u0041""#,
+            r#""\udfff\ud800""#,
+        ] {
+            assert_eq!(scan(text), Err(Malformed::LoneSurrogate { at: 1 }), "{text}");
+        }
+        assert!(scan(r#""\ud800\udc00\udbff\udfff""#).is_ok());
+    }
+
+    #[test]
+    fn numbers_fit_a_double() {
+        let nines = |count| "9".repeat(count);
+        for number in [
+            "1e308",
+            "-1.7976931348623157e308",
+            "1e-999999999999999999999",
+            "0e999999999999999999999",
+            "0.00001e312",
+            &nines(308),
+            &format!("{}.{}", nines(308), nines(1000)),
+        ] {
+            assert_eq!(scan(number), Ok(number));
+        }
+        for number in ["1e309", "-1e309", "1e99999999999999999999", "1000e306", &nines(309)] {
+            assert_eq!(scan(number), Err(Malformed::NumberOutOfRange { at: 0 }), "{number}");
+        }
+    }
+
+    #[test]
+    fn containers_stand_as_deep_as_is_allowed_and_no_deeper() {
+        let nested = |depth| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        for max_depth in [0, 1, 63, 64, 65, 128, 129, 1000] {
+            let scan = |depth| Scanner::new(&nested(depth)).value(max_depth).map(drop);
+            assert_eq!(scan(max_depth), Ok(()));
+            assert_eq!(scan(max_depth + 1), Err(Malformed::TooDeep { max_depth }));
+        }
+    }
+
+    #[test]
+    fn brackets_are_matched_at_every_depth() {
+        // Objects and lists in turn with a hole in the pattern, so that a shifted bit shows.
+        let object = |level: usize| level % 2 == 0 || level % 7 == 0;
+        let open: String = (0..200).map(|n| if object(n) { "{\"k\":" } else { "[" }).collect();
+        let close = |wrong| -> String {
+            let bracket = |n| if object(n) ^ (wrong == Some(n)) { '}' } else { ']' };
+            (0..200).rev().map(bracket).collect()
+        };
+        let scan = |text: String| Scanner::new(&text).value(200).map(drop);
+        assert_eq!(scan(format!("{open}1{}", close(None))), Ok(()));
+        for wrong in 0..200 {
+            let at = open.len() + 1 + (199 - wrong);
+            let text = format!("{open}1{}", close(Some(wrong)));
+            assert_eq!(scan(text), Err(Malformed::Unexpected { at }));
+        }
+    }
+
+    #[test]
+    fn special_bytes_are_found_wherever_they_stand() {
+        for len in 0..20 {
+            let plain = vec![b'x'; len];
+            assert_eq!(plain_len(&plain), len);
+            for at in 0..len {
+                for byte in 0..=255 {
+                    let special = byte < 0x20 || byte == b'"' || byte == b'\\';
+                    let mut bytes = plain.clone();
+                    bytes[at] = byte;
+                    assert_eq!(plain_len(&bytes), if special { at } else { len }, "{bytes:?}");
+                    // What follows doesn't change it.
+                    bytes.extend_from_slice(b"\"\x00\x80\xff\\ !#[]\x1f");
+                    assert_eq!(plain_len(&bytes), if special { at } else { len }, "{bytes:?}");
+                }
+            }
+        }
+    }
+}

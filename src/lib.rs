@@ -5,3 +5,9 @@ compile_error!("simurgh runs on Linux only: it is built on io_uring");
 
 mod io;
 mod protocol;
+
+mod event;
+pub use event::{EventError, FromEvent, NoEvents, RawEvent};
+
+mod payload;
+pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};

@@ -4,4 +4,5 @@
 //! `http` is how a connection begins, `websocket` what carries its messages, `phoenix` the messages.
 
 pub(crate) mod http;
+pub(crate) mod phoenix;
 pub(crate) mod websocket;

@@ -1,0 +1,62 @@
+//! A message, cut into its parts.
+
+use std::borrow::Cow;
+
+use super::Ref;
+use super::scan::Value;
+
+/// What a client said; all of it borrowed from the bytes it came in, as far as that is possible.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Message<'a> {
+    /// Which join of the topic this belongs to.
+    pub(crate) join_ref: Ref<'a>,
+    /// What the reply is to be numbered with.
+    pub(crate) message_ref: Ref<'a>,
+    pub(crate) topic: Field<'a>,
+    pub(crate) event: Field<'a>,
+    pub(crate) payload: RawPayload<'a>,
+}
+
+/// A topic or an event.
+///
+/// Nothing keeps a client from sending something other than a string. That is no error of form:
+/// such a topic has no route, and the reply that says so repeats it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Field<'a> {
+    /// A string, decoded; borrowed unless there were escapes in it.
+    Text(Cow<'a, str>),
+    /// Any other value, as JSON.
+    Other(&'a [u8]),
+}
+
+impl<'a> Field<'a> {
+    pub(super) fn new(value: Value<'a>) -> Self {
+        match value.as_text() {
+            Some(text) => Self::Text(text),
+            None => Self::Other(value.raw.as_bytes()),
+        }
+    }
+
+    /// The string, if it is one.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Field<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+}
+
+/// A payload nobody has read yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RawPayload<'a> {
+    /// One JSON value, checked to be one and to be UTF-8, without white space around it.
+    Json(&'a [u8]),
+    /// Whatever the application means by it.
+    Binary(&'a [u8]),
+}

@@ -1,0 +1,300 @@
+//! The values that clients number their joins and messages with.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use super::encode::write_string;
+use super::scan::{Value, plain_len};
+
+/// A `join_ref` or `ref`: any JSON value, and nearly always a short string of digits.
+///
+/// It is kept as JSON text in a form in which equal values are equal bytes: strings have only the
+/// escapes they need, floats are written shortest, keys are sorted and there is no white space. So
+/// `"\u0031"` is `"1"`, while `1`, `"1"` and `1.0` are three different refs, as they are to
+/// Phoenix. A plain string is its own normal form and is borrowed as it came.
+#[derive(Clone)]
+pub(crate) struct Ref<'a>(Repr<'a>);
+
+#[derive(Clone)]
+enum Repr<'a> {
+    Borrowed(&'a [u8]),
+    Owned(RefBuf),
+}
+
+impl<'a> Ref<'a> {
+    pub(crate) const NULL: Ref<'static> = Ref(Repr::Borrowed(b"null"));
+
+    /// The ref with this JSON text, which must be in normal form, as [`as_json`](Self::as_json)
+    /// and [`heartbeat_ref`](super::heartbeat_ref) give it.
+    pub(crate) const fn from_json(json: &'a [u8]) -> Self {
+        Self(Repr::Borrowed(json))
+    }
+
+    /// The ref that is this string.
+    pub(crate) fn from_text(text: &str) -> Ref<'static> {
+        let mut json = SmallVec::new();
+        if plain_len(text.as_bytes()) == text.len() {
+            json.push(b'"');
+            json.extend_from_slice(text.as_bytes());
+            json.push(b'"');
+        } else {
+            let mut escaped = Vec::new();
+            write_string(&mut escaped, text);
+            json.extend_from_slice(&escaped);
+        }
+        Ref(Repr::Owned(RefBuf(json)))
+    }
+
+    pub(super) fn new(value: Value<'a>) -> Self {
+        let json = value.raw.as_bytes();
+        let normal = match json[0] {
+            b'"' => !value.escaped,
+            b'{' | b'[' => false,
+            b'-' | b'0'..=b'9' => is_integer(value.raw) && value.raw != "-0",
+            _ => true,
+        };
+        if normal {
+            return Self(Repr::Borrowed(json));
+        }
+        let mut buffer = Vec::new();
+        normalise(value.raw, &mut buffer);
+        Self(Repr::Owned(RefBuf(SmallVec::from_slice(&buffer))))
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        self.as_json() == b"null"
+    }
+
+    /// The JSON text, in normal form.
+    pub(crate) fn as_json(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Borrowed(json) => json,
+            Repr::Owned(buffer) => &buffer.0,
+        }
+    }
+
+    pub(crate) fn to_owned(&self) -> RefBuf {
+        match &self.0 {
+            Repr::Borrowed(json) => RefBuf(SmallVec::from_slice(json)),
+            Repr::Owned(buffer) => buffer.clone(),
+        }
+    }
+
+    /// The text that stands for the ref in a binary message: what a string says, nothing for null,
+    /// and JSON for all else.
+    pub(super) fn as_bare_text(&self) -> Cow<'_, [u8]> {
+        match self.as_json() {
+            b"null" => Cow::Borrowed(b""),
+            [b'"', text @ .., b'"'] if !text.contains(&b'\\') => Cow::Borrowed(text),
+            json @ [b'"', ..] => {
+                let text: String = serde_json::from_slice(json).expect("a ref is JSON");
+                Cow::Owned(text.into_bytes())
+            }
+            json => Cow::Borrowed(json),
+        }
+    }
+}
+
+impl PartialEq<Ref<'_>> for Ref<'_> {
+    fn eq(&self, other: &Ref<'_>) -> bool {
+        self.as_json() == other.as_json()
+    }
+}
+
+impl Eq for Ref<'_> {}
+
+impl PartialEq<RefBuf> for Ref<'_> {
+    fn eq(&self, other: &RefBuf) -> bool {
+        *self == other.as_ref()
+    }
+}
+
+impl fmt::Debug for Ref<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ref({})", String::from_utf8_lossy(self.as_json()))
+    }
+}
+
+/// A [`Ref`] to be kept: 24 bytes, and none on the heap for up to 16 bytes of JSON.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RefBuf(SmallVec<[u8; 16]>);
+
+impl RefBuf {
+    pub(crate) fn null() -> Self {
+        Ref::NULL.to_owned()
+    }
+
+    pub(crate) fn as_ref(&self) -> Ref<'_> {
+        Ref::from_json(&self.0)
+    }
+}
+
+impl Default for RefBuf {
+    fn default() -> Self {
+        Self::null()
+    }
+}
+
+impl PartialEq<Ref<'_>> for RefBuf {
+    fn eq(&self, other: &Ref<'_>) -> bool {
+        self.as_ref() == *other
+    }
+}
+
+impl fmt::Debug for RefBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_ref().fmt(f)
+    }
+}
+
+/// How deep a ref, a topic or an event may be nested: refs are put into normal form by recursion,
+/// and whoever nests one at all is trying something out.
+pub(super) const MAX_FIELD_DEPTH: usize = 8;
+
+/// Appends the normal form of a value that the scanner has passed.
+pub(super) fn normalise(raw: &str, out: &mut Vec<u8>) {
+    const CHECKED: &str = "the scanner is stricter than serde_json";
+    match raw.as_bytes()[0] {
+        b'"' => write_string(out, &serde_json::from_str::<String>(raw).expect(CHECKED)),
+        b'{' => {
+            // The map sorts the keys and keeps the last value of each.
+            let members: BTreeMap<String, &RawValue> = serde_json::from_str(raw).expect(CHECKED);
+            out.push(b'{');
+            for (index, (key, value)) in members.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                write_string(out, &key);
+                out.push(b':');
+                normalise(value.get(), out);
+            }
+            out.push(b'}');
+        }
+        b'[' => {
+            let items: Vec<&RawValue> = serde_json::from_str(raw).expect(CHECKED);
+            out.push(b'[');
+            for (index, item) in items.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                normalise(item.get(), out);
+            }
+            out.push(b']');
+        }
+        b'-' | b'0'..=b'9' if raw == "-0" => out.push(b'0'),
+        b'-' | b'0'..=b'9' if !is_integer(raw) => {
+            let float: f64 = raw.parse().expect("the scanner passes only numbers");
+            serde_json::to_writer(out, &float).expect("a buffer takes all");
+        }
+        _ => out.extend_from_slice(raw.as_bytes()),
+    }
+}
+
+fn is_integer(number: &str) -> bool {
+    !number.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scan::Scanner;
+    use super::*;
+
+    fn parse(text: &str) -> Ref<'_> {
+        Ref::new(Scanner::new(text).value(MAX_FIELD_DEPTH).unwrap())
+    }
+
+    #[test]
+    fn equal_values_are_equal_refs() {
+        for (one, other) in [
+            (r#""\u0031""#, r#""1""#),
+            (r#""\/\u00e9\u000a""#, r#""/é\n""#),
+            ("1.0", "1.00"),
+            ("1.0", "1e0"),
+            ("-0", "0"),
+            ("[1, 2.50 ]", "[1,2.5]"),
+            (r#"{"b":[], "a" : "\u0031"}"#, r#"{"a":"1","b":[ ]}"#),
+            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
+        ] {
+            assert_eq!(parse(one), parse(other));
+            assert_eq!(parse(one).to_owned(), parse(other).to_owned());
+            assert_eq!(parse(one).to_owned(), parse(other));
+            assert_eq!(parse(one), parse(other).to_owned());
+        }
+    }
+
+    #[test]
+    fn different_values_are_different_refs() {
+        let refs = [
+            "null",
+            "\"null\"",
+            "\"\"",
+            "1",
+            "\"1\"",
+            "1.0",
+            "-1",
+            "10",
+            "1e1",
+            "18446744073709551616",
+            "18446744073709551617",
+            "true",
+            "[]",
+            "{}",
+            "[1,2]",
+            "[2,1]",
+            "[12]",
+        ];
+        for (index, one) in refs.iter().enumerate() {
+            for (at, other) in refs.iter().enumerate() {
+                assert_eq!(parse(one) == parse(other), index == at, "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_json_text_is_compact_and_says_the_same() {
+        for (text, json) in [
+            ("null", "null"),
+            ("\"12\"", "\"12\""),
+            ("18446744073709551616", "18446744073709551616"),
+            ("1.50", "1.5"),
+            (r#""\u0022\u005c\u0007\u007f""#, "\"\\\"\\\\\\u0007\u{7f}\""),
+            (r#"[ null, {"k": [ 1 ]} ]"#, r#"[null,{"k":[1]}]"#),
+        ] {
+            assert_eq!(parse(text).as_json(), json.as_bytes());
+        }
+    }
+
+    #[test]
+    fn text_becomes_a_string() {
+        for text in ["", "1", "null", "a \"quoted\" one\n", "longer than what fits on the stack"] {
+            let json = serde_json::to_string(text).unwrap();
+            assert_eq!(Ref::from_text(text), parse(&json));
+            assert_eq!(*Ref::from_text(text).as_bare_text(), *text.as_bytes());
+        }
+        assert!(!Ref::from_text("null").is_null());
+    }
+
+    #[test]
+    fn null_is_the_default() {
+        assert!(Ref::NULL.is_null() && parse(" null ").is_null());
+        assert_eq!(RefBuf::default(), Ref::NULL);
+        assert_eq!(RefBuf::null(), RefBuf::default());
+    }
+
+    #[test]
+    fn what_is_no_string_stands_as_json_in_a_binary_message() {
+        for (text, bare) in [("null", ""), ("7", "7"), ("1.0", "1.0"), ("true", "true")] {
+            assert_eq!(*parse(text).as_bare_text(), *bare.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_kept_ref_is_small_and_takes_no_heap() {
+        assert!(size_of::<RefBuf>() <= 24);
+        assert!(!parse("\"12345678901234\"").to_owned().0.spilled());
+    }
+}

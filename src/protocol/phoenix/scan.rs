@@ -1,0 +1,498 @@
+//! JSON, walked over and checked without being built.
+//!
+//! The scanner says where a value begins and ends, and objects to what is not JSON. Three things
+//! that the grammar allows are refused besides, because nobody downstream could hold them: numbers
+//! beyond a double, escapes that name half a surrogate pair, and nesting deeper than asked for.
+//!
+//! It keeps one bit for each open container, so neither its stack nor its memory grows with what a
+//! client sends beyond an eighth of a byte a level.
+
+use std::borrow::Cow;
+
+use super::Malformed;
+
+/// A place in a text.
+pub(super) struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+/// A whole JSON value, without the white space around it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Value<'a> {
+    pub(super) raw: &'a str,
+    /// The value is a string with at least one escape in it.
+    pub(super) escaped: bool,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Steps over one value; containers may stand `max_depth` deep.
+    pub(super) fn value(&mut self, max_depth: usize) -> Result<Value<'a>, Malformed> {
+        self.skip_space();
+        let start = self.at;
+        let escaped = match self.peek() {
+            Some(b'"') => self.string()?,
+            Some(b'{' | b'[') => self.container(max_depth).map(|()| false)?,
+            _ => self.scalar().map(|()| false)?,
+        };
+        Ok(Value { raw: &self.text[start..self.at], escaped })
+    }
+
+    /// Steps over a string and the colon behind it.
+    pub(super) fn key(&mut self) -> Result<Value<'a>, Malformed> {
+        self.skip_space();
+        let start = self.at;
+        if self.peek() != Some(b'"') {
+            return Err(self.unexpected());
+        }
+        let escaped = self.string()?;
+        let raw = &self.text[start..self.at];
+        self.expect(b':')?;
+        Ok(Value { raw, escaped })
+    }
+
+    /// Steps over white space and `byte`, which must come next.
+    pub(super) fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
+        if self.eat(byte) { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    /// Steps over white space, and over `byte` if that comes next.
+    pub(super) fn eat(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Objects to anything but white space up to the end.
+    pub(super) fn end(&mut self) -> Result<(), Malformed> {
+        self.skip_space();
+        if self.at == self.text.len() { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    /// Steps over an object or a list and all that is in it.
+    fn container(&mut self, max_depth: usize) -> Result<(), Malformed> {
+        let mut open = Containers::default();
+        loop {
+            // A value begins here. One that is a container, and not an empty one, is opened and
+            // its first value comes next; any other is behind us afterwards.
+            match self.peek() {
+                Some(bracket @ (b'{' | b'[')) => {
+                    if open.depth == max_depth {
+                        return Err(Malformed::TooDeep { max_depth });
+                    }
+                    self.at += 1;
+                    let object = bracket == b'{';
+                    if !self.eat(closing(object)) {
+                        open.push(object);
+                        self.begin_value(object)?;
+                        continue;
+                    }
+                }
+                Some(b'"') => self.string().map(drop)?,
+                _ => self.scalar()?,
+            }
+            // What may follow a value depends on what it stands in.
+            loop {
+                let Some(object) = open.innermost() else { return Ok(()) };
+                if self.eat(b',') {
+                    self.begin_value(object)?;
+                    break;
+                }
+                self.expect(closing(object))?;
+                open.pop();
+            }
+        }
+    }
+
+    /// Steps over what precedes a value in an object or a list.
+    fn begin_value(&mut self, object: bool) -> Result<(), Malformed> {
+        if object {
+            self.key()?;
+        }
+        self.skip_space();
+        Ok(())
+    }
+
+    /// Steps over a number, `true`, `false` or `null`.
+    fn scalar(&mut self) -> Result<(), Malformed> {
+        let literal: &[u8] = match self.peek() {
+            Some(b'-' | b'0'..=b'9') => return self.number(),
+            Some(b'n') => b"null",
+            Some(b't') => b"true",
+            Some(b'f') => b"false",
+            _ => return Err(self.unexpected()),
+        };
+        if !self.rest().starts_with(literal) {
+            return Err(self.unexpected());
+        }
+        self.at += literal.len();
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), Malformed> {
+        let start = self.at;
+        self.at += usize::from(self.peek() == Some(b'-'));
+        let whole = match self.peek() {
+            Some(b'0') => {
+                self.at += 1;
+                1
+            }
+            _ => self.digits()?,
+        };
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        let exponent = matches!(self.peek(), Some(b'e' | b'E'));
+        if exponent {
+            self.at += 1;
+            self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
+            self.digits()?;
+        }
+        // Without an exponent it takes 309 digits to leave the range of a double.
+        let near_the_limit = exponent || whole > f64::MAX_10_EXP as usize;
+        let number = &self.text[start..self.at];
+        if near_the_limit && !number.parse().is_ok_and(f64::is_finite) {
+            return Err(Malformed::NumberOutOfRange { at: start });
+        }
+        Ok(())
+    }
+
+    /// Steps over one digit or more and says how many.
+    fn digits(&mut self) -> Result<usize, Malformed> {
+        let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        if count == 0 { Err(self.unexpected()) } else { Ok(count) }
+    }
+
+    /// Steps over a string; whether there was an escape in it.
+    fn string(&mut self) -> Result<bool, Malformed> {
+        self.at += 1;
+        let mut escaped = false;
+        loop {
+            self.at += plain_len(self.rest());
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(escaped);
+                }
+                Some(b'\\') => {
+                    self.escape()?;
+                    escaped = true;
+                }
+                _ => return Err(self.unexpected()),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Malformed> {
+        let start = self.at;
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => match self.code_unit()? {
+                0xD800..=0xDBFF => {
+                    let paired = self.rest().starts_with(b"\\u") && {
+                        self.at += 1;
+                        matches!(self.code_unit()?, 0xDC00..=0xDFFF)
+                    };
+                    if !paired {
+                        return Err(Malformed::LoneSurrogate { at: start });
+                    }
+                }
+                0xDC00..=0xDFFF => return Err(Malformed::LoneSurrogate { at: start }),
+                _ => {}
+            },
+            _ => return Err(self.unexpected()),
+        }
+        Ok(())
+    }
+
+    /// Steps over a `u` and its four hexadecimal digits.
+    fn code_unit(&mut self) -> Result<u16, Malformed> {
+        self.at += 1;
+        let mut unit = 0;
+        for _ in 0..4 {
+            let digit = self.peek().and_then(|byte| char::from(byte).to_digit(16));
+            let Some(digit) = digit else { return Err(self.unexpected()) };
+            unit = unit << 4 | digit as u16;
+            self.at += 1;
+        }
+        Ok(unit)
+    }
+
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        &self.text.as_bytes()[self.at..]
+    }
+
+    fn unexpected(&self) -> Malformed {
+        Malformed::Unexpected { at: self.at }
+    }
+}
+
+impl<'a> Value<'a> {
+    /// What a string says; `None` for any other value.
+    pub(super) fn as_text(self) -> Option<Cow<'a, str>> {
+        if self.escaped {
+            let text = serde_json::from_str(self.raw);
+            return Some(Cow::Owned(text.expect("the scanner is stricter than serde_json")));
+        }
+        self.raw.strip_prefix('"')?.strip_suffix('"').map(Cow::Borrowed)
+    }
+}
+
+/// The containers that a value stands in, innermost last: a bit each, set for an object.
+#[derive(Default)]
+struct Containers {
+    depth: usize,
+    /// The innermost 64 at most; the last one is the lowest bit.
+    inner: u64,
+    /// Those further out, 64 a word. Messages that anybody means never need one.
+    outer: Vec<u64>,
+}
+
+impl Containers {
+    fn push(&mut self, object: bool) {
+        if self.depth > 0 && self.depth % 64 == 0 {
+            self.outer.push(self.inner);
+        }
+        self.inner = self.inner << 1 | u64::from(object);
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.inner >>= 1;
+        self.depth -= 1;
+        if self.depth % 64 == 0 {
+            self.inner = self.outer.pop().unwrap_or_default();
+        }
+    }
+
+    /// Whether the innermost one is an object; `None` if there is none.
+    fn innermost(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.inner & 1 == 1)
+    }
+}
+
+/// How many bytes stand before the first that is special inside a string: a quote, a backslash or
+/// a control character.
+pub(super) fn plain_len(bytes: &[u8]) -> usize {
+    let mut len = 0;
+    while let Some(eight) = bytes[len..].first_chunk() {
+        let special = special_bytes(u64::from_le_bytes(*eight));
+        if special != 0 {
+            return len + special.trailing_zeros() as usize / 8;
+        }
+        len += 8;
+    }
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    len + bytes[len..].iter().position(special).unwrap_or(bytes.len() - len)
+}
+
+/// Marks the special bytes among eight with their highest bit.
+///
+/// `(x - n) & !x & 0x80` is set in a byte below `n`. A borrow may set it in a byte *above* such a
+/// one too, so only the lowest mark is to be trusted, which is the one that is asked for.
+fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGHEST: u64 = u64::from_le_bytes([0x80; 8]);
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let backslash = backslash.wrapping_sub(ONES) & !backslash;
+    (control | quote | backslash) & HIGHEST
+}
+
+fn closing(object: bool) -> u8 {
+    if object { b'}' } else { b']' }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the scanner says of a text that is to be one value.
+    fn scan(text: &str) -> Result<&str, Malformed> {
+        let mut scanner = Scanner::new(text);
+        let value = scanner.value(4)?;
+        scanner.end()?;
+        Ok(value.raw)
+    }
+
+    #[test]
+    fn a_value_is_cut_out_of_the_space_around_it() {
+        for value in [
+            "null",
+            "true",
+            "false",
+            "0",
+            "-0",
+            "10",
+            "-1.5",
+            "1e5",
+            "1E-5",
+            "2.25e+10",
+            "\"\"",
+            "\"plain\"",
+            "\"é 漢 🐦 \u{7f}\"",
+            r#""\" \\ \/ \b \f \n \r \t \u00e9 \uD83D\uDC26""#,
+            "[]",
+            "{}",
+            "[ ]",
+            "{ }",
+            "[1,2]",
+            "[ [ ] , { } , [ { } ] ]",
+            r#"{"a":1,"a":{"b":[null, "]}"]}}"#,
+        ] {
+            assert_eq!(scan(value), Ok(value));
+            assert_eq!(scan(&format!(" \t\r\n{value}\n ")), Ok(value));
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_unexpected_where_it_stops_being_so() {
+        for (text, at) in [
+            ("", 0),
+            ("  ", 2),
+            ("nul", 0),
+            ("nulll", 4),
+            ("True", 0),
+            ("01", 1),
+            ("-", 1),
+            ("+1", 0),
+            (".5", 0),
+            ("1.", 2),
+            ("1.e5", 2),
+            ("1e", 2),
+            ("1e+", 3),
+            ("0x10", 1),
+            ("NaN", 0),
+            ("\"", 1),
+            ("\"a", 2),
+            ("\"\u{1f}\"", 1),
+            ("\"12345678\n\"", 9),
+            (r#""\"#, 2),
+            (r#""\x""#, 2),
+            (r#""\u12g4""#, 5),
+            (r#""\u12"#, 5),
+            ("[", 1),
+            ("[1", 2),
+            ("[1,", 3),
+            ("[1,]", 3),
+            ("[,1]", 1),
+            ("[1 2]", 3),
+            ("[1}", 2),
+            ("{]", 1),
+            ("{1:2}", 1),
+            (r#"{"a"}"#, 4),
+            (r#"{"a":}"#, 5),
+            (r#"{"a":1,}"#, 7),
+            (r#"{"a":1 "b":2}"#, 7),
+            ("[]]", 2),
+            ("1 2", 2),
+            ("'a'", 0),
+            ("\u{feff}1", 0),
+            ("[/**/]", 1),
+        ] {
+            assert_eq!(scan(text), Err(Malformed::Unexpected { at }), "{text}");
+        }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_refused() {
+        for text in [
+            r#""\ud800""#,
+            r#""\udc00""#,
+            r#""\ud800\ud800""#,
+            r#""\ud800x""#,
+            r#""\ud800\n""#,
+            r#""\udbff\u0041""#,
+            r#""\udfff\ud800""#,
+        ] {
+            assert_eq!(scan(text), Err(Malformed::LoneSurrogate { at: 1 }), "{text}");
+        }
+        assert!(scan(r#""\ud800\udc00\udbff\udfff""#).is_ok());
+    }
+
+    #[test]
+    fn numbers_fit_a_double() {
+        let nines = |count| "9".repeat(count);
+        for number in [
+            "1e308",
+            "-1.7976931348623157e308",
+            "1e-999999999999999999999",
+            "0e999999999999999999999",
+            "0.00001e312",
+            &nines(308),
+            &format!("{}.{}", nines(308), nines(1000)),
+        ] {
+            assert_eq!(scan(number), Ok(number));
+        }
+        for number in ["1e309", "-1e309", "1e99999999999999999999", "1000e306", &nines(309)] {
+            assert_eq!(scan(number), Err(Malformed::NumberOutOfRange { at: 0 }), "{number}");
+        }
+    }
+
+    #[test]
+    fn containers_stand_as_deep_as_is_allowed_and_no_deeper() {
+        let nested = |depth| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        for max_depth in [0, 1, 63, 64, 65, 128, 129, 1000] {
+            let scan = |depth| Scanner::new(&nested(depth)).value(max_depth).map(drop);
+            assert_eq!(scan(max_depth), Ok(()));
+            assert_eq!(scan(max_depth + 1), Err(Malformed::TooDeep { max_depth }));
+        }
+    }
+
+    #[test]
+    fn brackets_are_matched_at_every_depth() {
+        // Objects and lists in turn with a hole in the pattern, so that a shifted bit shows.
+        let object = |level: usize| level % 2 == 0 || level % 7 == 0;
+        let open: String = (0..200).map(|n| if object(n) { "{\"k\":" } else { "[" }).collect();
+        let close = |wrong| -> String {
+            let bracket = |n| if object(n) ^ (wrong == Some(n)) { '}' } else { ']' };
+            (0..200).rev().map(bracket).collect()
+        };
+        let scan = |text: String| Scanner::new(&text).value(200).map(drop);
+        assert_eq!(scan(format!("{open}1{}", close(None))), Ok(()));
+        for wrong in 0..200 {
+            let at = open.len() + 1 + (199 - wrong);
+            let text = format!("{open}1{}", close(Some(wrong)));
+            assert_eq!(scan(text), Err(Malformed::Unexpected { at }));
+        }
+    }
+
+    #[test]
+    fn special_bytes_are_found_wherever_they_stand() {
+        for len in 0..20 {
+            let plain = vec![b'x'; len];
+            assert_eq!(plain_len(&plain), len);
+            for at in 0..len {
+                for byte in 0..=255 {
+                    let special = byte < 0x20 || byte == b'"' || byte == b'\\';
+                    let mut bytes = plain.clone();
+                    bytes[at] = byte;
+                    assert_eq!(plain_len(&bytes), if special { at } else { len }, "{bytes:?}");
+                    // What follows doesn't change it.
+                    bytes.extend_from_slice(b"\"\x00\x80\xff\\ !#[]\x1f");
+                    assert_eq!(plain_len(&bytes), if special { at } else { len }, "{bytes:?}");
+                }
+            }
+        }
+    }
+}

@@ -97,6 +97,14 @@ impl ConnectionId {
     pub(crate) fn generation(self) -> u32 {
         self.0 as u32
     }
+
+    pub(crate) fn pack(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn unpack(packed: u64) -> Self {
+        Self(packed)
+    }
 }
 
 impl std::fmt::Debug for ConnectionId {

@@ -1,0 +1,286 @@
+//! A request's head: request line and headers.
+
+use std::borrow::Cow;
+use std::mem::MaybeUninit;
+
+use smallvec::SmallVec;
+
+use super::Error;
+
+/// The head of a request, borrowed from the bytes it was read from.
+#[derive(Debug)]
+pub(crate) struct Head<'a> {
+    pub(crate) method: &'a str,
+    /// As it stood in the request line.
+    pub(crate) target: &'a str,
+    /// The target's path, still percent-encoded; `*` of an `OPTIONS *`.
+    pub(crate) path: &'a str,
+    /// What follows the target's question mark, still encoded; empty without one.
+    pub(crate) query: &'a str,
+    pub(crate) headers: Headers<'a>,
+    /// HTTP/1.1, or else 1.0.
+    pub(crate) http_11: bool,
+}
+
+/// Reads a request's head from the start of `bytes`: the head and its length, or `None` when it is
+/// not all there yet.
+///
+/// # Errors
+///
+/// When no bytes to come can make it a head, or when it takes more than `max_head_size` bytes.
+pub(crate) fn parse(
+    bytes: &[u8],
+    max_head_size: usize,
+) -> Result<Option<(Head<'_>, usize)>, Error> {
+    let too_large = Error::HeadTooLarge { max: max_head_size };
+    let within_limit = &bytes[..bytes.len().min(max_head_size)];
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut []);
+    let size = match request.parse_with_uninit_headers(within_limit, &mut fields) {
+        Ok(httparse::Status::Complete(size)) => size,
+        Ok(httparse::Status::Partial) if bytes.len() >= max_head_size => return Err(too_large),
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(Error::TooManyHeaders { max: MAX_HEADERS });
+        }
+        Err(httparse::Error::Version) => return Err(Error::Version),
+        Err(error) => return Err(Error::Malformed(error)),
+    };
+    // The parser takes a line feed alone for the end of a line. A proxy in front of us may not, and
+    // would see other headers than we do (RFC 9112 §2.2).
+    if has_bare_line_feed(&bytes[..size]) {
+        return Err(Error::BareLineFeed);
+    }
+    let (Some(method), Some(target)) = (request.method, request.path) else { return Ok(None) };
+    let (path, query) = split_target(target)?;
+    let http_11 = request.version == Some(1);
+    let headers = Headers(SmallVec::from_slice(request.headers));
+    if headers.all("host").nth(1).is_some() {
+        return Err(Error::SecondHost);
+    }
+    Ok(Some((Head { method, target, path, query, headers, http_11 }, size)))
+}
+
+impl Head<'_> {
+    /// Whether the client wants to send another request on this connection.
+    pub(crate) fn keep_alive(&self) -> bool {
+        let says = |option| self.headers.has_token("connection", option);
+        !says("close") && (self.http_11 || says("keep-alive"))
+    }
+}
+
+/// The headers of a request, in its order. Names are compared without regard to case.
+///
+/// A value is bytes without the white space around it: nothing makes a client send UTF-8, and a
+/// header that is present must never look absent for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Headers<'a>(SmallVec<[httparse::Header<'a>; 16]>);
+
+impl<'a> Headers<'a> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.0.iter().map(|header| (header.name, header.value))
+    }
+
+    /// The first header of this name.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+
+    /// The first header of this name as text, with a replacement character for what is not UTF-8.
+    pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.get(name).map(String::from_utf8_lossy)
+    }
+
+    /// The values of all headers of this name.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter()
+            .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// The entries of a comma-separated list, over all headers of this name. Empty ones are left
+    /// out. Where case matters not is for the caller to know.
+    pub(crate) fn list(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.all(name)
+            .flat_map(|value| value.split(|&byte| byte == b','))
+            .map(<[u8]>::trim_ascii)
+            .filter(|entry| !entry.is_empty())
+    }
+
+    /// Whether a comma-separated list has this token, whatever its case.
+    pub(crate) fn has_token(&self, name: &str, token: &str) -> bool {
+        self.list(name).any(|entry| entry.eq_ignore_ascii_case(token.as_bytes()))
+    }
+}
+
+/// Path and query of a request target (RFC 9112 §3.2). A whole URL stands for the path in it.
+fn split_target(target: &str) -> Result<(&str, &str), Error> {
+    let from_path = if target.starts_with('/') || target == "*" {
+        target
+    } else {
+        let (_, after_scheme) = target.split_once("://").ok_or(Error::Target)?;
+        let authority = after_scheme.find(['/', '?', '#']).unwrap_or(after_scheme.len());
+        &after_scheme[authority..]
+    };
+    // No client should send a fragment; none of it is part of the query.
+    let (from_path, _) = from_path.split_once('#').unwrap_or((from_path, ""));
+    let (path, query) = from_path.split_once('?').unwrap_or((from_path, ""));
+    Ok((if path.is_empty() { "/" } else { path }, query))
+}
+
+fn has_bare_line_feed(head: &[u8]) -> bool {
+    // Two plain counts, which the compiler turns into vector instructions.
+    let line_feeds = head.iter().filter(|&&byte| byte == b'\n').count();
+    let after_return =
+        head.iter().zip(&head[1..]).filter(|&(&one, &next)| one == b'\r' && next == b'\n').count();
+    line_feeds != after_return
+}
+
+/// Of one request. Browsers send some fifteen; proxies add theirs.
+const MAX_HEADERS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAX: usize = 16 << 10;
+
+    fn refusal(bytes: impl AsRef<[u8]>) -> Option<Error> {
+        parse(bytes.as_ref(), MAX).err()
+    }
+
+    const REQUEST: &[u8] = b"GET /ws/websocket?vsn=2.0.0&a=b%20c?d HTTP/1.1\r\n\
+        Host: example.com\r\nX-Empty:\r\nx-Spaced: \t a b \t\r\nAccept: a, ,b\r\naccept: C\r\n\r\n";
+
+    #[test]
+    fn a_head_is_the_same_wherever_it_is_cut() {
+        for cut in 0..REQUEST.len() {
+            assert!(matches!(parse(&REQUEST[..cut], MAX), Ok(None)), "cut at {cut}");
+        }
+        let followed = [REQUEST, b"\x81\x80\0\0\0\0"].concat();
+        let (head, size) = parse(&followed, MAX).expect("well-formed").expect("whole");
+        assert_eq!(size, REQUEST.len());
+        assert_eq!((head.method, head.http_11), ("GET", true));
+        assert_eq!(head.target, "/ws/websocket?vsn=2.0.0&a=b%20c?d");
+        assert_eq!((head.path, head.query), ("/ws/websocket", "vsn=2.0.0&a=b%20c?d"));
+        let headers = &head.headers;
+        assert_eq!(headers.get("hOST"), Some(&b"example.com"[..]));
+        assert_eq!(headers.get("x-empty"), Some(&b""[..]));
+        assert_eq!(headers.text("x-spaced").as_deref(), Some("a b"));
+        assert_eq!(headers.text("absent"), None);
+        assert_eq!(headers.all("accept").collect::<Vec<_>>(), [&b"a, ,b"[..], b"C"]);
+        assert_eq!(headers.list("accept").collect::<Vec<_>>(), [b"a", b"b", b"C"]);
+        assert!(headers.has_token("ACCEPT", "c") && !headers.has_token("accept", ""));
+        assert_eq!(headers.iter().count(), 5);
+    }
+
+    #[test]
+    fn a_target_is_a_path_or_a_url() {
+        for (target, path, query) in [
+            ("/", "/", ""),
+            ("/a?", "/a", ""),
+            ("/a?b#c", "/a", "b"),
+            ("//a", "//a", ""),
+            ("*", "*", ""),
+            ("http://host:80/a/b?c", "/a/b", "c"),
+            ("http://host", "/", ""),
+            ("http://host?c", "/", "c"),
+            ("/ö", "/ö", ""),
+        ] {
+            let request = format!("GET {target} HTTP/1.1\r\n\r\n");
+            let (head, _) = parse(request.as_bytes(), MAX).expect(target).expect("whole");
+            assert_eq!((head.path, head.query), (path, query), "{target}");
+        }
+        assert_eq!(refusal("CONNECT host:80 HTTP/1.1\r\n\r\n"), Some(Error::Target));
+    }
+
+    #[test]
+    fn hostile_heads_are_refused() {
+        use httparse::Error as Syntax;
+        for (head, error) in [
+            // RFC 9112 §2.2: a bare line feed is no end of a line everywhere.
+            ("GET / HTTP/1.1\nHost: a\n\n", Error::BareLineFeed),
+            ("GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", Error::BareLineFeed),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\n", Error::BareLineFeed),
+            // RFC 9112 §3.2: more than one host.
+            ("GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", Error::SecondHost),
+            // RFC 9112 §5.1: white space before the colon.
+            ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", Error::Malformed(Syntax::HeaderName)),
+            // RFC 9112 §5.2: a folded line.
+            ("GET / HTTP/1.1\r\nX: a\r\n b\r\n\r\n", Error::Malformed(Syntax::HeaderName)),
+            ("GET / HTTP/1.1\r\nX: a\0b\r\n\r\n", Error::Malformed(Syntax::HeaderValue)),
+            ("GET / HTTP/1.1\r\nX: a\rb\r\n\r\n", Error::Malformed(Syntax::HeaderValue)),
+            ("GET / HTTP/1.1\r\n: a\r\n\r\n", Error::Malformed(Syntax::HeaderName)),
+            ("GET /\0 HTTP/1.1\r\n\r\n", Error::Malformed(Syntax::Token)),
+            ("GET  / HTTP/1.1\r\n\r\n", Error::Malformed(Syntax::Token)),
+            ("G\u{e9}T / HTTP/1.1\r\n\r\n", Error::Malformed(Syntax::Token)),
+            ("\x16\x03\x01\x02", Error::Malformed(Syntax::Token)), // somebody speaks TLS
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Error::Version),
+            ("GET / HTTP/1.2\r\n\r\n", Error::Version),
+        ] {
+            assert_eq!(refusal(head), Some(error), "{head:?}");
+        }
+        assert_eq!(Error::Version.status(), 505);
+        assert_eq!(Error::BareLineFeed.status(), 400);
+    }
+
+    #[test]
+    fn a_head_is_bounded_in_size_and_number_of_headers() {
+        let limit = REQUEST.len();
+        assert!(matches!(parse(REQUEST, limit), Ok(Some(_))));
+        // Refused as soon as it is as long as it may be and not whole; whole or not, past that.
+        let too_large = Error::HeadTooLarge { max: limit - 1 };
+        assert_eq!(parse(REQUEST, limit - 1).err(), Some(too_large));
+        assert_eq!(parse(&REQUEST[..limit - 1], limit - 1).err(), Some(too_large));
+        assert_eq!(too_large.status(), 431);
+        assert_eq!(parse(b"", 0).err(), Some(Error::HeadTooLarge { max: 0 }));
+
+        let with_headers = |count| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(count));
+        assert_eq!(refusal(with_headers(MAX_HEADERS)), None);
+        let too_many = refusal(with_headers(MAX_HEADERS + 1));
+        assert_eq!(too_many, Some(Error::TooManyHeaders { max: MAX_HEADERS }));
+    }
+
+    #[test]
+    fn a_connection_is_kept_as_the_version_and_the_header_say() {
+        for (version, connection, kept) in [
+            ("1.1", "", true),
+            ("1.1", "connection: Close\r\n", false),
+            ("1.1", "connection: upgrade, close\r\n", false),
+            ("1.0", "", false),
+            ("1.0", "connection: Keep-Alive\r\n", true),
+        ] {
+            let request = format!("GET / HTTP/{version}\r\n{connection}\r\n");
+            let (head, _) = parse(request.as_bytes(), MAX).expect("well-formed").expect("whole");
+            assert_eq!(head.keep_alive(), kept, "{request}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&bytes, MAX);
+        }
+
+        /// Nearly well-formed heads get further than random bytes do.
+        #[test]
+        fn no_damage_panics(
+            damage in proptest::collection::vec((0..REQUEST.len(), any::<u8>()), 0..6),
+        ) {
+            let mut bytes = REQUEST.to_vec();
+            for (position, byte) in damage {
+                bytes[position] = byte;
+            }
+            if let Ok(Some((head, size))) = parse(&bytes, MAX) {
+                prop_assert!(size <= bytes.len());
+                let _ = (head.body(), head.keep_alive(), super::super::check_upgrade(&head));
+                let _ = super::super::decode_query(head.query);
+                prop_assert!(super::super::segments(head.path).count() <= head.path.len());
+            }
+        }
+    }
+}

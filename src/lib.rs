@@ -11,3 +11,6 @@ pub use event::{EventError, FromEvent, NoEvents, RawEvent};
 
 mod payload;
 pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
+
+mod params;
+pub use protocol::http::{Param, Params};

@@ -661,8 +661,9 @@ mod tests {
         }
         let value = json!({"n": [1, "a"]});
         assert_eq!(json(&value), r#"{"n":[1,"a"]}"#);
-        assert_eq!(json(Payload::from(value.clone())), r#"{"n":[1,"a"]}"#);
-        assert_eq!(json(&Payload::from(value.clone())), r#"{"n":[1,"a"]}"#);
+        let payload = Payload::from(value.clone());
+        assert_eq!(json(&payload), r#"{"n":[1,"a"]}"#);
+        assert_eq!(json(payload), r#"{"n":[1,"a"]}"#);
         assert_eq!(json(value), r#"{"n":[1,"a"]}"#);
         assert_eq!(json(Json([1, 2])), "[1,2]");
         assert_eq!(json(()), "{}");

@@ -542,7 +542,7 @@ mod tests {
                 drop(version.decode(binary, &bytes, max_depth));
                 drop(version.decode(!binary, &bytes, max_depth));
             }
-            drop(heartbeat_ref(&bytes));
+            let _ = heartbeat_ref(&bytes);
             // Most random bytes are refused as no push at all, so begin one.
             let mut push = vec![0, 2, 2, 2, 2];
             push.extend_from_slice(&bytes);

@@ -268,7 +268,7 @@ struct Containers {
 
 impl Containers {
     fn push(&mut self, object: bool) {
-        if self.depth > 0 && self.depth % 64 == 0 {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.outer.push(self.inner);
         }
         self.inner = self.inner << 1 | u64::from(object);
@@ -278,7 +278,7 @@ impl Containers {
     fn pop(&mut self) {
         self.inner >>= 1;
         self.depth -= 1;
-        if self.depth % 64 == 0 {
+        if self.depth.is_multiple_of(64) {
             self.inner = self.outer.pop().unwrap_or_default();
         }
     }
@@ -462,7 +462,7 @@ mod tests {
     #[test]
     fn brackets_are_matched_at_every_depth() {
         // Objects and lists in turn with a hole in the pattern, so that a shifted bit shows.
-        let object = |level: usize| level % 2 == 0 || level % 7 == 0;
+        let object = |level: usize| level.is_multiple_of(2) || level.is_multiple_of(7);
         let open: String = (0..200).map(|n| if object(n) { "{\"k\":" } else { "[" }).collect();
         let close = |wrong| -> String {
             let bracket = |n| if object(n) ^ (wrong == Some(n)) { '}' } else { ']' };

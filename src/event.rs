@@ -251,3 +251,213 @@ impl From<PayloadError> for Failure {
         Self(error.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use serde_json::Value;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::protocol::phoenix::RawPayload;
+
+    #[derive(Deserialize, PartialEq, Debug)]
+    #[serde(rename_all = "snake_case")]
+    enum Event {
+        Typing,
+        Count(u32),
+        Picture(Payload),
+        Maybe(Option<u32>),
+        Nothing(()),
+        Move(f64, f64),
+        NewMsg {
+            body: String,
+            #[serde(default)]
+            style: Style,
+        },
+        #[serde(rename = "a:b\"c")]
+        Odd,
+    }
+
+    #[derive(Deserialize, PartialEq, Debug, Default)]
+    #[serde(rename_all = "snake_case")]
+    enum Style {
+        #[default]
+        Plain,
+        Bold,
+    }
+
+    fn json(text: &str) -> PayloadRef<'_> {
+        PayloadRef::new(RawPayload::Json(text.as_bytes()))
+    }
+
+    const BINARY: &[u8] = &[1, 2, 3];
+
+    fn binary() -> PayloadRef<'static> {
+        PayloadRef::new(RawPayload::Binary(BINARY))
+    }
+
+    fn read(event: &str, payload: &str) -> Result<Event, EventError> {
+        Event::from_event(event, json(payload))
+    }
+
+    fn is_unknown<T>(result: Result<T, EventError>) -> bool {
+        matches!(result, Err(EventError::Unknown))
+    }
+
+    fn is_bad_payload<T>(result: Result<T, EventError>) -> bool {
+        matches!(result, Err(EventError::Payload(PayloadError::Decode(_))))
+    }
+
+    #[test]
+    fn the_name_picks_the_variant_and_the_payload_is_its_content() {
+        assert_eq!(read("typing", "{}").unwrap(), Event::Typing);
+        assert_eq!(read("count", "7").unwrap(), Event::Count(7));
+        assert_eq!(read("maybe", "7").unwrap(), Event::Maybe(Some(7)));
+        assert_eq!(read("maybe", "null").unwrap(), Event::Maybe(None));
+        assert_eq!(read("move", "[1, 2.5]").unwrap(), Event::Move(1.0, 2.5));
+        assert_eq!(read("a:b\"c", "{}").unwrap(), Event::Odd);
+        assert_eq!(
+            read("new_msg", r#"{"body": "\u0041", "style": "bold", "more": 1}"#).unwrap(),
+            Event::NewMsg { body: "A".into(), style: Style::Bold },
+        );
+    }
+
+    #[test]
+    fn a_unit_variant_takes_any_payload() {
+        for payload in ["{}", "null", "[1, 2]", "\"text\"", "{\"a\": 1}"] {
+            assert_eq!(read("typing", payload).unwrap(), Event::Typing);
+            assert_eq!(read("nothing", payload).unwrap(), Event::Nothing(()));
+        }
+        assert_eq!(Event::from_event("typing", binary()).unwrap(), Event::Typing);
+    }
+
+    #[test]
+    fn a_payload_variant_keeps_what_came() {
+        for payload in ["{ \"a\":  1 }", "null", "[]", "\"\\u0041\""] {
+            let expected = Payload::from_json_text(payload.to_owned()).unwrap();
+            assert_eq!(read("picture", payload).unwrap(), Event::Picture(expected));
+        }
+        let expected = Payload::binary(BINARY);
+        assert_eq!(Event::from_event("picture", binary()).unwrap(), Event::Picture(expected));
+    }
+
+    #[test]
+    fn a_typed_variant_refuses_binary() {
+        for event in ["count", "move", "new_msg", "maybe"] {
+            let error = Event::from_event(event, binary()).unwrap_err();
+            assert!(matches!(error, EventError::Payload(PayloadError::Binary)), "{event}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_from_a_bad_payload() {
+        for event in ["", "Typing", "typing ", "newMsg", "0", "1", "body", "{}", "\"typing\"", "\0"]
+        {
+            assert!(is_unknown(read(event, "{}")), "{event}");
+        }
+        for (event, payload) in [
+            ("count", "\"7\""),
+            ("count", "-1"),
+            ("move", "[1]"),
+            ("move", "[1, 2, 3]"),
+            ("new_msg", "{}"),
+            ("new_msg", "null"),
+            // The payload's own enum knows no such variant: that is not the event's name.
+            ("new_msg", r#"{"body": "", "style": "loud"}"#),
+        ] {
+            assert!(is_bad_payload(read(event, payload)), "{event} {payload}");
+        }
+    }
+
+    #[test]
+    fn a_name_picks_nothing_but_a_variant() {
+        #[derive(Deserialize)]
+        struct Struct {
+            #[serde(rename = "typing")]
+            _typing: Value,
+        }
+        #[derive(Deserialize)]
+        #[serde(tag = "typing")]
+        enum Internal {
+            #[serde(rename = "typing")]
+            Typing,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Untagged {
+            Text(String),
+            Any(Value),
+        }
+        fn refused<T: FromEvent>() {
+            for event in ["typing", "", "0", "$serde_json::private::RawValue"] {
+                for payload in ["{}", "\"typing\"", "{\"typing\":{}}", "null"] {
+                    assert!(is_bad_payload(T::from_event(event, json(payload))));
+                }
+            }
+        }
+        refused::<Struct>();
+        refused::<Internal>();
+        refused::<Untagged>();
+        refused::<Value>();
+        refused::<String>();
+        refused::<u8>();
+        refused::<()>();
+        refused::<Option<Event>>();
+        refused::<(String, Value)>();
+        refused::<Vec<Value>>();
+        refused::<HashMap<String, Value>>();
+        refused::<BTreeMap<String, Value>>();
+        refused::<Box<RawValue>>();
+        refused::<Payload>();
+    }
+
+    #[test]
+    fn a_struct_around_an_enum_is_read_as_the_enum() {
+        #[derive(Deserialize)]
+        struct Events(Event);
+        let Events(event) = Events::from_event("count", json("1")).unwrap();
+        assert_eq!(event, Event::Count(1));
+        assert!(is_unknown(Events::from_event("counts", json("1"))));
+    }
+
+    #[test]
+    fn a_catch_all_stands_for_the_names_not_listed() {
+        #[derive(Deserialize, PartialEq, Debug)]
+        enum Open {
+            Known(u8),
+            #[serde(other)]
+            Other,
+        }
+        assert_eq!(Open::from_event("whatever", binary()).unwrap(), Open::Other);
+        assert!(is_bad_payload(Open::from_event("Known", json("{}"))));
+    }
+
+    #[test]
+    fn an_implementation_of_ones_own_stands_beside_serde() {
+        struct Shout(String);
+        impl FromEvent for Shout {
+            fn from_event(event: &str, _payload: PayloadRef<'_>) -> Result<Self, EventError> {
+                Ok(Self(event.to_uppercase()))
+            }
+        }
+        assert_eq!(Shout::from_event("hi", binary()).unwrap().0, "HI");
+        let raw = RawEvent::from_event("hi", binary()).unwrap();
+        assert_eq!(raw, RawEvent { name: "hi".into(), payload: Payload::binary(BINARY) });
+        assert!(is_unknown(NoEvents::from_event("hi", json("{}"))));
+    }
+
+    #[test]
+    fn params_are_read_like_the_content_of_an_event() {
+        #[derive(Deserialize)]
+        struct Params {
+            room: u32,
+        }
+        assert_eq!(decode_params::<Params>(json("{\"room\":7}")).unwrap().room, 7);
+        assert!(decode_params::<Params>(json("{}")).is_err());
+        assert!(matches!(decode_params::<Params>(binary()), Err(PayloadError::Binary)));
+        assert_eq!(decode_params::<Payload>(binary()).unwrap(), Payload::binary(BINARY));
+        decode_params::<()>(json("{\"room\":7}")).unwrap();
+    }
+}

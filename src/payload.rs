@@ -543,3 +543,137 @@ const NAME: &str = "simurgh::Payload";
 /// What tells them is where they are in memory, so that no text from outside can pass for them.
 static JSON: [u8; 4] = *b"json";
 static BINARY: [u8; 6] = *b"binary";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Envelope {
+        to: String,
+        inner: Payload,
+    }
+
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Wrapper(Payload);
+
+    fn text(json: &'static str) -> Payload {
+        Payload::from_json_text(json).unwrap()
+    }
+
+    #[test]
+    fn a_text_is_kept_as_it_was_written() {
+        let payload = text("\n { \"b\": 1.50, \"a\":\"\\u0041\" }\t");
+        assert_eq!(payload.as_json(), Some("{ \"b\": 1.50, \"a\":\"\\u0041\" }"));
+        assert_eq!(payload.decode::<Payload>().unwrap(), payload);
+        assert_eq!(payload.to_ref().to_payload(), payload);
+        assert_eq!(payload.decode::<Value>().unwrap(), json!({"b": 1.5, "a": "A"}));
+    }
+
+    #[test]
+    fn what_is_not_json_is_no_payload() {
+        for wrong in ["", "{", "{} {}", "nope", "1e999", "\"\\ud800\""] {
+            let error = Payload::from_json_text(wrong).unwrap_err();
+            assert!(matches!(error, PayloadError::NotJson(_)), "{wrong}");
+        }
+        assert!(Payload::from_json_text(&b"\"\xff\""[..]).is_err());
+    }
+
+    #[test]
+    fn a_text_may_be_deeper_than_anybody_can_read() {
+        let deep = Payload::from_json_text("[".repeat(5000) + &"]".repeat(5000)).unwrap();
+        assert!(matches!(deep.decode::<Value>(), Err(PayloadError::Decode(_))));
+        let deep = Payload::from_json_text("[".repeat(127) + &"]".repeat(127)).unwrap();
+        assert!(deep.decode::<Value>().is_ok());
+    }
+
+    #[test]
+    fn a_payload_is_a_part_of_json_like_any_other_value() {
+        let inner = text("{\"n\": [1.0, null]}");
+        let whole = Envelope { to: "you".into(), inner };
+        let written = Payload::json(&whole).unwrap();
+        assert_eq!(written.as_json(), Some(r#"{"to":"you","inner":{"n": [1.0, null]}}"#));
+        assert_eq!(written.decode::<Envelope>().unwrap(), whole);
+        assert_eq!(Payload::json(&whole.inner).unwrap(), whole.inner);
+
+        let many: HashMap<String, Payload> = text(r#"{"a": [ 1 ], "b":null}"#).decode().unwrap();
+        assert_eq!((&many["a"], &many["b"]), (&text("[ 1 ]"), &text("null")));
+        let from_value: Envelope = serde_json::from_value(json!({"to": "", "inner": 7})).unwrap();
+        assert_eq!(from_value.inner, text("7"));
+        let half_a_pair = r#"{"to": "", "inner": "\ud800"}"#;
+        assert!(serde_json::from_str::<Envelope>(half_a_pair).is_err());
+    }
+
+    #[test]
+    fn only_a_payload_and_nothing_typed_takes_binary() {
+        let binary = Payload::binary(&[1, 2][..]);
+        assert_eq!(binary.decode::<Payload>().unwrap(), binary);
+        assert_eq!(binary.decode::<Wrapper>().unwrap(), Wrapper(binary.clone()));
+        assert_eq!(binary.decode::<Option<Payload>>().unwrap(), Some(binary.clone()));
+        assert_eq!(binary.to_ref().to_payload(), binary);
+        binary.decode::<()>().unwrap();
+        assert!(matches!(binary.decode::<Value>(), Err(PayloadError::Binary)));
+        assert!(matches!(binary.decode::<Vec<u8>>(), Err(PayloadError::Binary)));
+        assert!(matches!(binary.decode::<&[u8]>(), Err(PayloadError::Binary)));
+        assert!(matches!(binary.decode::<Option<u8>>(), Err(PayloadError::Binary)));
+        assert!(matches!(binary.decode::<Box<RawValue>>(), Err(PayloadError::Binary)));
+        assert!(matches!(Payload::json(&binary), Err(PayloadError::Encode(_))));
+        assert_eq!(binary.as_json(), None);
+        assert_ne!(text("7"), Payload::binary("7"));
+    }
+
+    #[test]
+    fn json_decodes_as_with_serde_json() {
+        let payload = text(r#"{"to":"a","inner":null}"#);
+        assert_eq!(payload.decode::<Envelope>().unwrap().inner, text("null"));
+        assert_eq!(text("[ 1 ]").decode::<Wrapper>().unwrap(), Wrapper(text("[ 1 ]")));
+        assert_eq!(text("null").decode::<Option<Payload>>().unwrap(), None);
+        assert_eq!(text("3").decode::<Option<u8>>().unwrap(), Some(3));
+        assert_eq!(text("\"a\"").decode::<&str>().unwrap(), "a");
+        assert_eq!(text(" [1]").decode::<Box<RawValue>>().unwrap().get(), "[1]");
+        let error = text("\"a\"").decode::<u8>().unwrap_err();
+        assert!(error.to_string().starts_with("payload does not decode: invalid type"), "{error}");
+    }
+
+    #[test]
+    fn a_map_from_elsewhere_does_not_pass_for_a_payload() {
+        type Forged<'a> = BorrowedBytesDeserializer<'a, serde_json::Error>;
+        for key in [&b"json"[..], b"binary"] {
+            let key = key.to_vec();
+            let entry = (Forged::new(&key), Forged::new(b"not json"));
+            let map = MapDeserializer::<_, serde_json::Error>::new(iter::once(entry));
+            assert!(Payload::deserialize(map).is_err());
+        }
+        for name in ["json", "binary", "$serde_json::private::RawValue"] {
+            let json = format!("{{\"{name}\":\"not json\"}}");
+            assert_eq!(serde_json::from_str::<Payload>(&json).unwrap().as_json(), Some(&*json));
+        }
+    }
+
+    #[test]
+    fn values_become_payloads() {
+        fn json(payload: impl IntoPayload) -> String {
+            payload.into_payload().unwrap().as_json().unwrap().into()
+        }
+        let value = json!({"n": [1, "a"]});
+        assert_eq!(json(&value), r#"{"n":[1,"a"]}"#);
+        let payload = Payload::from(value.clone());
+        assert_eq!(json(&payload), r#"{"n":[1,"a"]}"#);
+        assert_eq!(json(payload), r#"{"n":[1,"a"]}"#);
+        assert_eq!(json(value), r#"{"n":[1,"a"]}"#);
+        assert_eq!(json(Json([1, 2])), "[1,2]");
+        assert_eq!(json(()), "{}");
+        let no_json = Json(HashMap::from([([1_u8], 1)])).into_payload();
+        assert!(matches!(no_json, Err(PayloadError::Encode(_))));
+    }
+
+    #[test]
+    fn a_log_shows_json_and_the_size_of_binary() {
+        assert_eq!(format!("{:?}", text("{\"a\": 1}")), "{\"a\": 1}");
+        assert_eq!(format!("{:?}", Payload::binary(vec![0; 12])), "Binary(12 bytes)");
+    }
+}

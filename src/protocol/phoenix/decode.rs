@@ -3,7 +3,7 @@
 use std::str;
 
 use super::refs::MAX_FIELD_DEPTH;
-use super::scan::Scanner;
+use super::scan::{Fault, Scanner, Value};
 use super::{Field, Message, RawPayload, Ref, Version};
 
 impl Version {
@@ -34,8 +34,9 @@ pub(crate) enum Malformed {
     Unexpected { at: usize },
     #[error("not UTF-8 from byte {at}")]
     NotUtf8 { at: usize },
-    #[error("nested deeper than {max_depth}")]
-    TooDeep { max_depth: usize },
+    /// What begins here stands in as many containers as there may be.
+    #[error("nested too deep at byte {at}")]
+    TooDeep { at: usize },
     #[error("number at byte {at} is out of range")]
     NumberOutOfRange { at: usize },
     #[error("half a surrogate pair at byte {at}")]
@@ -53,9 +54,8 @@ pub(crate) enum Malformed {
 /// Checks a text to be one JSON value as messages may hold, and takes off the space around it.
 pub(crate) fn check_json(bytes: &[u8], max_depth: usize) -> Result<&str, Malformed> {
     let mut scanner = Scanner::new(as_text(bytes)?);
-    let value = scanner.value(max_depth)?;
-    scanner.end()?;
-    Ok(value.raw)
+    let value = scanner.value(max_depth).and_then(|value| scanner.end().map(|()| value));
+    value.map(|value| value.raw).map_err(|fault| scanner.malformed(fault))
 }
 
 /// The ref of a heartbeat as phoenix.js writes it, `[null,"REF","phoenix","heartbeat",{}]`, quotes
@@ -73,6 +73,18 @@ pub(crate) fn heartbeat_ref(bytes: &[u8]) -> Option<&[u8]> {
 /// `[join_ref, ref, topic, event, payload]`, and whatever follows.
 fn decode_array(text: &str, max_depth: usize) -> Result<Message<'_>, Malformed> {
     let mut scanner = Scanner::new(text);
+    let [join_ref, message_ref, topic, event, payload] =
+        scan_array(&mut scanner, max_depth).map_err(|fault| scanner.malformed(fault))?;
+    Ok(Message {
+        join_ref: Ref::new(join_ref),
+        message_ref: Ref::new(message_ref),
+        topic: Field::new(topic),
+        event: Field::new(event),
+        payload: RawPayload::Json(payload.raw.as_bytes()),
+    })
+}
+
+fn scan_array<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<[Value<'a>; 5], Fault> {
     let field_depth = MAX_FIELD_DEPTH.min(max_depth);
     scanner.expect(b'[')?;
     let join_ref = scanner.value(field_depth)?;
@@ -89,31 +101,45 @@ fn decode_array(text: &str, max_depth: usize) -> Result<Message<'_>, Malformed> 
     }
     scanner.expect(b']')?;
     scanner.end()?;
-    Ok(Message {
-        join_ref: Ref::new(join_ref),
-        message_ref: Ref::new(message_ref),
-        topic: Field::new(topic),
-        event: Field::new(event),
-        payload: RawPayload::Json(payload.raw.as_bytes()),
-    })
+    Ok([join_ref, message_ref, topic, event, payload])
 }
 
 /// `{"topic": …, "event": …, "payload": …, "ref": …, "join_ref": …}`, the last one optional.
 fn decode_object(text: &str, max_depth: usize) -> Result<Message<'_>, Malformed> {
     let mut scanner = Scanner::new(text);
+    let members = scan_object(&mut scanner, max_depth).map_err(|fault| scanner.malformed(fault))?;
+    let missing = |key| Malformed::MissingKey { key };
+    Ok(Message {
+        join_ref: members.join_ref.map_or(Ref::NULL, Ref::new),
+        message_ref: Ref::new(members.message_ref.ok_or(missing("ref"))?),
+        topic: Field::new(members.topic.ok_or(missing("topic"))?),
+        event: Field::new(members.event.ok_or(missing("event"))?),
+        payload: RawPayload::Json(members.payload.ok_or(missing("payload"))?.raw.as_bytes()),
+    })
+}
+
+#[derive(Default)]
+struct Members<'a> {
+    join_ref: Option<Value<'a>>,
+    message_ref: Option<Value<'a>>,
+    topic: Option<Value<'a>>,
+    event: Option<Value<'a>>,
+    payload: Option<Value<'a>>,
+}
+
+fn scan_object<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<Members<'a>, Fault> {
     let field_depth = MAX_FIELD_DEPTH.min(max_depth);
-    let (mut join_ref, mut message_ref) = (None, None);
-    let (mut topic, mut event, mut payload) = (None, None, None);
+    let mut members = Members::default();
     scanner.expect(b'{')?;
     if !scanner.eat(b'}') {
         loop {
             // A key that comes twice overwrites: the last one wins.
             match scanner.key()?.as_text().as_deref() {
-                Some("join_ref") => join_ref = Some(scanner.value(field_depth)?),
-                Some("ref") => message_ref = Some(scanner.value(field_depth)?),
-                Some("topic") => topic = Some(scanner.value(field_depth)?),
-                Some("event") => event = Some(scanner.value(field_depth)?),
-                Some("payload") => payload = Some(scanner.value(max_depth)?),
+                Some("join_ref") => members.join_ref = Some(scanner.value(field_depth)?),
+                Some("ref") => members.message_ref = Some(scanner.value(field_depth)?),
+                Some("topic") => members.topic = Some(scanner.value(field_depth)?),
+                Some("event") => members.event = Some(scanner.value(field_depth)?),
+                Some("payload") => members.payload = Some(scanner.value(max_depth)?),
                 _ => drop(scanner.value(max_depth)?),
             }
             if !scanner.eat(b',') {
@@ -123,14 +149,7 @@ fn decode_object(text: &str, max_depth: usize) -> Result<Message<'_>, Malformed>
         scanner.expect(b'}')?;
     }
     scanner.end()?;
-    let missing = |key| Malformed::MissingKey { key };
-    Ok(Message {
-        join_ref: join_ref.map_or(Ref::NULL, Ref::new),
-        message_ref: Ref::new(message_ref.ok_or(missing("ref"))?),
-        topic: Field::new(topic.ok_or(missing("topic"))?),
-        event: Field::new(event.ok_or(missing("event"))?),
-        payload: RawPayload::Json(payload.ok_or(missing("payload"))?.raw.as_bytes()),
-    })
+    Ok(members)
 }
 
 /// A push: `0 | four sizes | join_ref | ref | topic | event | payload`.
@@ -371,7 +390,7 @@ mod tests {
         let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let payload = |depth| v2(&format!("[1,1,1,1,{}]", nested(depth))).map(drop);
         assert_eq!(payload(MAX_DEPTH), Ok(()));
-        assert_eq!(payload(MAX_DEPTH + 1), Err(Malformed::TooDeep { max_depth: MAX_DEPTH }));
+        assert_eq!(payload(MAX_DEPTH + 1), Err(Malformed::TooDeep { at: 9 + MAX_DEPTH }));
         let message_ref = |depth| v2(&format!("[1,{},1,1,1]", nested(depth))).map(drop);
         assert_eq!(message_ref(MAX_FIELD_DEPTH), Ok(()));
         assert!(message_ref(MAX_FIELD_DEPTH + 1).is_err());
@@ -542,7 +561,7 @@ mod tests {
                 drop(version.decode(binary, &bytes, max_depth));
                 drop(version.decode(!binary, &bytes, max_depth));
             }
-            drop(heartbeat_ref(&bytes));
+            let _ = heartbeat_ref(&bytes);
             // Most random bytes are refused as no push at all, so begin one.
             let mut push = vec![0, 2, 2, 2, 2];
             push.extend_from_slice(&bytes);

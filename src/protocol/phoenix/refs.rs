@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Ref<'_> {
-        Ref::new(Scanner::new(text).value(MAX_FIELD_DEPTH).unwrap())
+        Ref::new(Scanner::new(text).value(MAX_FIELD_DEPTH).ok().unwrap())
     }
 
     #[test]

@@ -5,3 +5,5 @@ compile_error!("simurgh runs on Linux only: it is built on io_uring");
 
 mod io;
 mod protocol;
+#[cfg(feature = "testing")]
+pub mod testing;

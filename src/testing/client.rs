@@ -420,6 +420,11 @@ impl Client {
         }
     }
 
+    /// How long each wait lasts from here on; see [`Builder::timeout`].
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// The version this client speaks.
     pub fn version(&self) -> Version {
         self.version
@@ -484,6 +489,10 @@ impl Client {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                // A server that doesn't read what it is sent will not answer it either.
+                if let Some(failure) = self.send_failure.take() {
+                    return Err(self.lost(waiting_for, format!("a send failed: {failure}")));
+                }
                 return Err(Error::TimedOut {
                     waiting_for: waiting_for.to_string(),
                     waited: self.timeout,
@@ -715,11 +724,13 @@ pub(super) mod tests {
     fn a_wait_in_vain_tells_what_it_was_for_and_what_had_arrived() {
         let (addr, server) = serve(|server| {
             write(server, r#"[null,null,"t","other",{}]"#);
+            write(server, r#"[null,"8","t","phx_reply",{"status":"ok","response":{}}]"#);
             // Holds the connection open until the client hangs up.
             server.read().unwrap_err();
         });
-        let builder = Client::builder(addr, "/socket").timeout(Duration::from_millis(100));
-        let mut client = builder.connect().unwrap();
+        let mut client = Client::connect(addr, "/socket").unwrap();
+        client.reply("8").unwrap();
+        client.set_timeout(Duration::from_millis(1));
         let error = client.reply("9").unwrap_err();
         assert!(matches!(error, Error::TimedOut { .. }), "{error}");
         let error = error.to_string();

@@ -13,6 +13,9 @@ pub enum Version {
 }
 
 impl Version {
+    /// Both, for a scenario that runs in each.
+    pub const ALL: [Self; 2] = [Self::V1, Self::V2];
+
     /// The value of the `vsn` parameter that asks for this version.
     pub fn as_vsn(self) -> &'static str {
         match self {

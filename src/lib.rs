@@ -18,6 +18,9 @@ mod protocol;
 mod shard;
 mod telemetry;
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
 pub use channel::{
     Address, AddressError, Channel, Context, Crash, Join, Joined, Rejection, Reply, ReplyError,
     SendError, SocketRef, Stop, Topic,
@@ -29,6 +32,7 @@ pub use endpoint::{
 pub use error::Error;
 pub use event::{EventError, FromEvent, NoEvents, RawEvent};
 pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
+pub use protocol::http::{Param, Params};
 pub use protocol::http::{Param, Params};
 pub use pubsub::{Broadcast, BroadcastError};
 pub use shard::blocking::BlockingError;

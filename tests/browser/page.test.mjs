@@ -109,6 +109,41 @@ describe("the page", { timeout: 180_000 }, () => {
     assert.equal(await ada.page.inputValue("#body"), "");
   });
 
+  it("notices a server that no longer answers, by its heartbeat", async () => {
+    const ada = await open("Ada");
+    const heartbeat = ada.sent("heartbeat");
+    server.freeze();
+    await ada.page.clock.fastForward(30_000);
+    await heartbeat;
+    await ada.is("connected"); // It may yet be answered.
+    await ada.page.clock.fastForward(30_000);
+    await ada.is("reconnecting");
+    server.thaw();
+    await ada.is("connected");
+    await ada.says("back again");
+  });
+
+  it("goes on for hours while its heartbeats are answered", async () => {
+    const ada = await open("Ada");
+    for (let beat = 0; beat < 5; beat += 1) {
+      const answered = ada.received("phoenix");
+      await ada.page.clock.fastForward(30_000);
+      await answered;
+    }
+    await ada.is("connected");
+    assert.equal(ada.connections, 1);
+  });
+
+  it("is back in a room whose channel crashed", async () => {
+    const [ada, bob] = [await open("Ada"), await open("Bob")];
+    const outcome = await ada.page.evaluate(() =>
+      channel.push("no such event", {}).catch((reason) => reason));
+    assert.equal(outcome, "the channel crashed");
+    await ada.says("I stumbled");
+    await bob.hears("Ada", "I stumbled");
+    assert.equal(ada.connections, 1);
+  });
+
   it("ignores a person at a click, and hears her again at another", async () => {
     const [ada, bob] = [await open("Ada"), await open("Bob")];
     const mallory = await open("Mallory");
@@ -169,6 +204,7 @@ describe("the page", { timeout: 180_000 }, () => {
 
 /** Somebody with the page open, in a browser profile of their own. */
 class Person {
+  connections = 0;
   #errors = [];
   #elsewhere = [];
 
@@ -178,6 +214,11 @@ class Person {
     const person = new Person();
     person.context = context;
     person.page = await context.newPage();
+    await person.page.clock.install(); // Runs as ever, and can be put forward.
+    person.page.on("websocket", (webSocket) => {
+      person.connections += 1;
+      person.webSocket = webSocket;
+    });
     person.page.on("pageerror", (error) => person.#errors.push(error.stack));
     person.page.on("request", (request) => {
       if (!/^data:/.test(request.url()) && new URL(request.url()).origin !== server.origin) {
@@ -221,6 +262,21 @@ class Person {
   async hears(name, text) {
     await this.said(name, text).waitFor();
     assert.equal(await this.said(name, text).textContent(), text);
+  }
+
+  /** Waits for a frame to the server, or from it, with a text in it. */
+  sent(text) {
+    return this.#frame("framesent", text);
+  }
+
+  received(text) {
+    return this.#frame("framereceived", text);
+  }
+
+  #frame(event, text) {
+    return this.webSocket.waitForEvent(event, {
+      predicate: ({ payload }) => String(payload).includes(text), timeout: DEADLINE,
+    });
   }
 
   async screenshot(name, colorScheme = "light") {

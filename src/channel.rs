@@ -128,12 +128,12 @@ pub trait Channel: Sized + 'static {
     /// Any error ends the channel with `phx_error`.
     async fn handle_unknown(
         &mut self,
-        _event: &str,
+        event: &str,
         _payload: &Payload,
         error: EventError,
         _cx: &mut Context<'_, Self>,
     ) -> Result<Reply, Crash> {
-        Err(Crash::from(error))
+        Err(Crash::new(format!("event \"{event}\": {error}")))
     }
 
     /// Handles a broadcast on the channel's own topic whose event is in
@@ -469,7 +469,7 @@ impl<'a, C: Channel> Context<'a, C> {
         if self.message_ref.is_null() {
             return Err(SendError::NoRef);
         }
-        let core = self.env.core();
+        let mut core = self.env.core();
         Ok(SocketRef {
             reply: Arc::new(core.late_reply(self.env.process, self.message_ref.clone())),
         })

@@ -6,15 +6,14 @@ use std::marker::PhantomData;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
-use crate::channel::Channel;
+use crate::channel::{Address, Channel, Rejection};
 use crate::config::Limits;
 use crate::error::Error;
-use crate::io::{self, Config, Doorbell, kernel, listener};
+use crate::io::{self, Config, kernel, listener};
 use crate::params::from_params;
 use crate::payload::{IntoPayload, PayloadError};
 use crate::protocol::http::Params;
@@ -25,7 +24,6 @@ use crate::shard::process::{self, GlobalProcessId, RouteShared};
 use crate::shard::remote::Outside;
 use crate::shard::start::{self, Plan, Shards};
 use crate::shard::{self, Local, Shared};
-use crate::channel::{Address, Rejection};
 use crate::socket::{ConnectInfo, Request, SocketHandler};
 
 /// An application's sockets at an address. Built with [`Endpoint::builder`].
@@ -115,7 +113,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
         if mount.routes.len() > usize::from(u8::MAX) || self.mounts.len() >= usize::from(u8::MAX) {
             self.wrong.get_or_insert(format!("mount {path}: more than 255 mounts or routes"));
         }
-        self.mounts.push(Arc::new(MountBlueprint {
+        self.mounts.push(Arc::new(MountBlueprint::<S> {
             path: segments(path),
             max_topics: mount.max_topics,
             app: self.app.clone(),

@@ -33,7 +33,6 @@ pub use error::Error;
 pub use event::{EventError, FromEvent, NoEvents, RawEvent};
 pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
 pub use protocol::http::{Param, Params};
-pub use protocol::http::{Param, Params};
 pub use pubsub::{Broadcast, BroadcastError};
 pub use shard::blocking::BlockingError;
 pub use shard::counters::ShardCounts;

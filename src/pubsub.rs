@@ -7,7 +7,7 @@ use bytes::Bytes;
 use once_cell::race::OnceBox;
 
 use crate::payload::Payload;
-use crate::protocol::phoenix::{EncodeError, Kind, Version};
+use crate::protocol::phoenix::{EncodeError, Version};
 use crate::protocol::websocket::{self, OpCode};
 use crate::shard::process::GlobalProcessId;
 
@@ -76,14 +76,19 @@ impl Broadcast {
 
     fn encode(&self, version: Version) -> Result<Vec<u8>, EncodeError> {
         let payload = self.payload().as_raw();
-        let room = self.topic().len() + self.event().len() + payload.len() + FRAME_OVERHEAD;
+        let room = self.topic().len() + self.event().len() + self.payload().as_bytes().len() + FRAME_OVERHEAD;
         let mut frame = Vec::with_capacity(room);
-        websocket::try_write_frame(&mut frame, |out| {
-            version
-                .encode_broadcast(out, self.topic(), self.event(), payload)
-                .map(|kind| (opcode(kind), ()))
+        websocket::try_write_frame(&mut frame, frame_opcode(self.payload()), |out| {
+            version.encode_broadcast(out, self.topic(), self.event(), payload)
         })?;
         Ok(frame)
+    }
+
+    /// Whether clients of the current version can be told at all: found out before it is on its
+    /// way, where nobody is left to hear of it.
+    pub(crate) fn check(&self) -> Result<(), BroadcastError> {
+        self.frame(Version::V2)?;
+        Ok(())
     }
 }
 
@@ -97,11 +102,9 @@ impl fmt::Debug for Broadcast {
     }
 }
 
-pub(crate) fn opcode(kind: Kind) -> OpCode {
-    match kind {
-        Kind::Text => OpCode::Text,
-        Kind::Binary => OpCode::Binary,
-    }
+/// Whether a message is text or binary depends on its payload alone.
+pub(crate) fn frame_opcode(payload: &Payload) -> OpCode {
+    if payload.is_binary() { OpCode::Binary } else { OpCode::Text }
 }
 
 /// Why a broadcast did not reach everyone.

@@ -9,9 +9,7 @@ use std::num::NonZero;
 /// share of CPU time (its control group's quota) pays for. With more shards than cores, it begins
 /// again at the first.
 pub(crate) fn for_shards(shards: Option<usize>) -> Vec<usize> {
-    let mask: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-    let cores = one_each(&mask, |cpu| {
+    let cores = one_each(&allowed(), |cpu| {
         let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
         parse_list(&std::fs::read_to_string(path).ok()?)
     });
@@ -21,6 +19,29 @@ pub(crate) fn for_shards(shards: Option<usize>) -> Vec<usize> {
         cores.len().min(paid)
     });
     cores.into_iter().cycle().take(shards.max(1)).collect()
+}
+
+/// Every CPU that this thread may use.
+pub(crate) fn allowed() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect()
+}
+
+/// Lets this thread use these CPUs, and no others. None at all changes nothing.
+///
+/// A thread begins where the one that started it was allowed to be, which for a shard is one core.
+pub(crate) fn allow(cpus: &[usize]) {
+    // SAFETY: a set of CPUs is a bit mask; all zero is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    let fitting = cpus.iter().filter(|&&cpu| cpu < libc::CPU_SETSIZE as usize);
+    for &cpu in fitting.clone() {
+        // SAFETY: the CPU's bit lies within the set.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
+    if fitting.count() > 0 {
+        // SAFETY: the set is read within the call, and its size is the one given. A failure leaves
+        // the thread where it is allowed to be, which is slower and nothing else.
+        unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
+    }
 }
 
 /// The first CPU of each core in `mask`. `siblings` says which CPUs share a core with one, itself

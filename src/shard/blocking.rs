@@ -19,7 +19,7 @@ pub(crate) struct Pool {
     queue: Sender<Work>,
     shared: Arc<Shared>,
     max_threads: usize,
-    /// The CPUs that its threads may use: those without a shard, where there are any.
+    /// The CPUs that its threads may use: those without a shard where there are any, else all.
     cpus: Vec<usize>,
 }
 
@@ -80,7 +80,7 @@ impl Pool {
         let cpus = self.cpus.clone();
         let thread = std::thread::Builder::new().name("simurgh-blocking".to_owned());
         let started = thread.spawn(move || {
-            crate::io::allow_cpus(&cpus);
+            crate::io::cpu::allow(&cpus);
             shared.work();
         });
         if started.is_err() {

@@ -88,7 +88,7 @@ impl Core {
         if let Some(connection) = self.connections.find(to.connection) {
             self.counters.deliveries += 1;
             self.send_queue.queue_frame(to.connection, &mut connection.outbox, frame);
-            if connection.outbox.backlog_bytes() > self.limits.max_send_queue {
+            if connection.outbox.owes() > self.limits.max_send_queue {
                 self.check_backlog(to.connection);
             }
         }

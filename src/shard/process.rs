@@ -28,9 +28,9 @@ use super::topics::TopicIndex;
 use super::wakers::Alarm;
 use super::{Core, Local};
 use crate::channel::{Channel, Context, Crash, Rejection, Reply, Stop, Topic};
-use crate::event::{EventError, FromEvent, PayloadRef, decode_params};
+use crate::event::{EventError, FromEvent, decode_params};
 use crate::io::ConnectionId;
-use crate::payload::Payload;
+use crate::payload::{Payload, PayloadRef};
 use crate::protocol::phoenix::{Field, RefBuf};
 use crate::pubsub::Broadcast;
 use crate::socket::{Refused, SocketHandler};
@@ -386,7 +386,7 @@ impl<C: Channel> TypedCall<C> {
                 let (name, decoded) = match &event {
                     Field::Text(name) => (name.as_ref(), C::Event::from_event(name, payload)),
                     Field::Other(raw) => {
-                        (std::str::from_utf8(raw).unwrap_or_default(), Err(EventError::unknown("")))
+                        (std::str::from_utf8(raw).unwrap_or_default(), Err(EventError::Unknown))
                     }
                 };
                 match decoded {
@@ -394,7 +394,7 @@ impl<C: Channel> TypedCall<C> {
                     Err(error) => Self::Unknown {
                         message_ref,
                         event: name.to_owned(),
-                        payload: Payload::from(payload),
+                        payload: payload.to_payload(),
                         error,
                     },
                 }

@@ -14,7 +14,7 @@ use super::{Core, Dead, Local, panics};
 use crate::channel::Stop;
 use crate::io::ConnectionId;
 use crate::payload::Payload;
-use crate::protocol::phoenix::{EncodeError, Field, RefBuf};
+use crate::protocol::phoenix::{EncodeError, Field, RefBuf, Version};
 
 impl Local {
     /// Runs a callback of a process at rest, and whatever must follow it at once.
@@ -311,7 +311,7 @@ impl Core {
             mount: process.mount,
             route: process.route,
             kind,
-            version: self.connections.version(connection).unwrap_or_default(),
+            version: self.connections.version(connection).unwrap_or(Version::V2),
         };
         let position = self.add_subscriber(topic, subscriber);
         self.process(id).position = Some(position);

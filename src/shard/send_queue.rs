@@ -58,8 +58,10 @@ impl Outbox {
         self.backlog.is_empty() && self.flow == Flow::Open
     }
 
-    pub(crate) fn backlog_bytes(&self) -> usize {
-        self.backlog_bytes as usize
+    /// Bytes that a reader has not taken although he was asked to.
+    #[inline]
+    pub(crate) fn owes(&self) -> usize {
+        if self.flow == Flow::Open { 0 } else { self.backlog_bytes as usize }
     }
 
     fn push_back(&mut self, pending: Pending) {

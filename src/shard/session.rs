@@ -15,9 +15,8 @@ use super::process::{
 use super::topics::TopicIndex;
 use super::{Core, Local};
 use crate::channel::{Stop, Topic};
-use crate::event::PayloadRef;
 use crate::io::ConnectionId;
-use crate::payload::Payload;
+use crate::payload::{Payload, PayloadRef};
 use crate::protocol::phoenix::{EncodeError, Field, Message, Ref, RefBuf, Version};
 use crate::protocol::websocket::{self, Partial};
 use crate::pubsub::frame_opcode;
@@ -144,7 +143,7 @@ impl Core {
             if event == "phx_leave" {
                 return self.leave(process_id, &message_ref);
             }
-            let payload = PayloadRef::from(message.payload);
+            let payload = PayloadRef::new(message.payload);
             let call = Call::Event { message_ref, event: message.event.clone(), payload };
             return Next::Run(process_id, call);
         }
@@ -153,7 +152,7 @@ impl Core {
         } else if event == "phx_leave" {
             process.mailbox.push(Mail::Leave { message_ref });
         } else {
-            let payload = Payload::from(PayloadRef::from(message.payload));
+            let payload = PayloadRef::new(message.payload).to_payload();
             let event = match &message.event {
                 Field::Text(event) => event.to_string(),
                 Field::Other(raw) => String::from_utf8_lossy(raw).into_owned(),
@@ -231,7 +230,7 @@ impl Core {
             })),
         });
         session.channels.push((index, process));
-        Next::Run(process, Call::Join { params: PayloadRef::from(message.payload) })
+        Next::Run(process, Call::Join { params: PayloadRef::new(message.payload) })
     }
 
     /// Answers a message that no channel has seen.
@@ -309,6 +308,6 @@ fn own(topic: &str, message: &Message<'_>) -> OwnedMessage {
             Field::Text(event) => event.to_string(),
             Field::Other(raw) => String::from_utf8_lossy(raw).into_owned(),
         },
-        payload: Payload::from(PayloadRef::from(message.payload)),
+        payload: PayloadRef::new(message.payload).to_payload(),
     }
 }

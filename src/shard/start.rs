@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 
 use super::blocking::Pool;
@@ -46,11 +46,17 @@ pub(crate) fn start(plan: Plan) -> Result<Shards, Error> {
     }
     let meshes = mesh::connect(&remotes, plan.limits.max_mesh_queue);
     let used: Vec<_> = plan.cpus.iter().flatten().copied().collect();
-    let free = io::cpu::all().into_iter().filter(|cpu| !used.contains(cpu)).collect();
+    let all = io::cpu::allowed();
+    let free: Vec<_> = all.iter().copied().filter(|cpu| !used.contains(cpu)).collect();
+    let blocking_cpus = if free.is_empty() { all } else { free };
     let shared = Arc::new(Shared {
         remotes,
         interest: Interest::new(shards),
-        blocking: Pool::new(plan.limits.blocking_threads, plan.limits.max_blocking_queue, free),
+        blocking: Pool::new(
+            plan.limits.blocking_threads,
+            plan.limits.max_blocking_queue,
+            blocking_cpus,
+        ),
         stopping: AtomicBool::new(false),
         counters: (0..shards).map(|_| Default::default()).collect(),
     });
@@ -135,25 +141,21 @@ impl Drop for StopAll {
 
 impl Shards {
     /// Ends all of them and waits for it, without asking how it went.
-    fn stop(self) {
+    fn stop(&mut self) {
         self.shared.stop();
         let _ = self.join();
     }
 
-    /// Waits until all have ended.
-    pub(crate) fn join(self) -> Result<(), Error> {
+    /// Waits until all have ended. Again: nothing.
+    pub(crate) fn join(&mut self) -> Result<(), Error> {
         let mut result = Ok(());
-        for (shard, thread) in self.threads.into_iter().enumerate() {
+        for (shard, thread) in self.threads.drain(..).enumerate() {
             if let Err(error) = thread.join() {
                 // The first is the cause, the others follow it.
                 result = result.and(Err(failed(shard, &error)));
             }
         }
         result
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.shared.stopping.load(Ordering::SeqCst)
     }
 }
 

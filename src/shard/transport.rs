@@ -20,7 +20,7 @@ use super::{Core, Dead, Local, panics};
 use crate::channel::Stop;
 use crate::endpoint::{Response, Route};
 use crate::io::ConnectionId;
-use crate::protocol::http::{self, AcceptKey, Param, Params, UpgradeError};
+use crate::protocol::http::{self, AcceptKey, Param, UpgradeError};
 use crate::protocol::phoenix::{self, Version};
 use crate::protocol::websocket::{self, Input, Limits, Message};
 use crate::socket::Request;
@@ -517,8 +517,9 @@ impl Core {
         let Phase::Open(session) = &mut connection.phase else { return };
         let channels = std::mem::take(&mut session.channels);
         let subscription = session.id.take();
+        let partial = session.partial.take();
         let step = EndingStep::Close;
-        let ending = Phase::Ending(Box::new(Ending { step, deadline, partial: None }));
+        let ending = Phase::Ending(Box::new(Ending { step, deadline, partial }));
         let open = std::mem::replace(&mut connection.phase, ending);
         self.dead.push(Dead::Phase(open));
         if let Some((topic, position)) = subscription {
@@ -537,7 +538,11 @@ impl Core {
     fn begin_ending(&mut self, id: ConnectionId, step: EndingStep) {
         let (now, deadline) = (self.seconds(), self.seconds() + self.close_timeout());
         let Some(connection) = self.connections.find(id) else { return };
-        connection.phase = Phase::Ending(Box::new(Ending { step, deadline, partial: None }));
+        if let Phase::Ending(ending) = &mut connection.phase {
+            (ending.step, ending.deadline) = (step, deadline);
+        } else {
+            connection.phase = Phase::Ending(Box::new(Ending { step, deadline, partial: None }));
+        }
         self.deadlines.insert(id, now, deadline);
         self.ending.push(id);
     }

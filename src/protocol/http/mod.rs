@@ -26,7 +26,8 @@ mod error;
 pub(crate) use body::Body;
 pub(crate) use error::Error;
 pub(crate) use head::{Head, Headers, parse};
-pub(crate) use params::{NotUtf8, Param, Params, decode_query};
+pub(crate) use params::{NotUtf8, decode_query};
+pub use params::{Param, Params};
 pub(crate) use path::segments;
 pub(crate) use response::{write_head_response, write_response};
 pub(crate) use upgrade::{

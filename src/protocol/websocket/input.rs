@@ -79,8 +79,8 @@ impl<'b> Input<'b> {
     }
 
     /// Reads frames until one is, or ends, a whole message.
-    // This and what it calls are one path, walked for every message: inlined, a message of 100 bytes
-    // takes 28 ns rather than 35.
+    // This and what it calls are one path, walked for every message. Inlined, a message of 100
+    // bytes takes 28 ns rather than 35.
     #[inline]
     fn find_message(&mut self) -> Result<Option<Found>, Error> {
         loop {

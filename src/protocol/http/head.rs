@@ -207,6 +207,7 @@ mod tests {
             ("GET / HTTP/1.1\nHost: a\n\n", Error::BareLineFeed),
             ("GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", Error::BareLineFeed),
             ("GET / HTTP/1.1\r\nHost: a\r\n\n", Error::BareLineFeed),
+            ("\nGET / HTTP/1.1\r\n\r\n", Error::BareLineFeed),
             // RFC 9112 §3.2: more than one host.
             ("GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", Error::SecondHost),
             // RFC 9112 §5.1: white space before the colon.

@@ -235,6 +235,15 @@ fn nothing_is_read_after_a_close() {
     assert!(connection.partial.is_none());
 }
 
+#[test]
+fn a_code_that_must_not_be_sent_is_handed_on_to_be_answered_with_1002() {
+    for code in [0, 999, 1004, 1005, 1006, 1015, 2999_u16] {
+        let connection = Connection::after([&whole(CLOSE, code.to_be_bytes())[..]]);
+        assert_eq!(connection.messages, [Received::Close(Some(code))]);
+        assert_eq!(close_reply(Some(code)), 1002);
+    }
+}
+
 // ---- Refusals ----
 
 #[test]
@@ -384,6 +393,18 @@ fn memory_follows_what_arrives_and_not_what_is_announced() {
         connection.receive(&bytes[10..900]);
         assert_eq!(connection.buffered(), 1000 + size_of::<Partial>());
     }
+}
+
+#[test]
+fn a_growing_message_is_seldom_moved() {
+    let mut connection = Connection::after([&fragment(BINARY, b"")[..]]);
+    let mut rooms = std::collections::BTreeSet::new();
+    for _ in 0..10_000 {
+        connection.receive(&fragment(CONTINUE, b"0123456789"));
+        rooms.insert(connection.buffered());
+    }
+    // Doubling, from ten bytes to 100,000.
+    assert!(rooms.len() <= 15, "{rooms:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod payload;
 mod pubsub;
 mod socket;
 
+pub mod demo;
 mod io;
 mod protocol;
 mod shard;

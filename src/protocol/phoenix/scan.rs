@@ -124,8 +124,11 @@ pub(super) fn is_plain(text: &str) -> bool {
     plain_len(text.as_bytes()) == text.len()
 }
 
-/// What is left behind a step; or the fault, and what is left where it was found.
-type Step<'a> = Result<&'a [u8], (Fault, &'a [u8])>;
+/// What is left behind a step.
+type Step<'a> = Result<&'a [u8], Stop<'a>>;
+
+/// A fault, and what is left where it was found.
+type Stop<'a> = (Fault, &'a [u8]);
 
 /// Steps over an object or a list and all that is in it.
 fn container(mut rest: &[u8], max_depth: usize) -> Step<'_> {
@@ -221,7 +224,7 @@ fn escape(start: &[u8]) -> Step<'_> {
 }
 
 /// Reads four hexadecimal digits.
-fn code_unit(mut rest: &[u8]) -> Result<(u16, &[u8]), (Fault, &[u8])> {
+fn code_unit(mut rest: &[u8]) -> Result<(u16, &[u8]), Stop<'_>> {
     let mut unit = 0;
     for _ in 0..4 {
         let digit = rest.first().and_then(|byte| char::from(*byte).to_digit(16));

@@ -4,8 +4,31 @@
 //! [`ConnectionId`], received bytes are lent, and no descriptor and no pointer appears. The rings
 //! implement it here; the tests of `shard` implement it with sockets that misbehave on purpose.
 
+mod accept;
+mod buffers;
+pub(crate) mod cpu;
+mod doorbell;
+mod error;
+pub(crate) mod kernel;
+pub(crate) mod listener;
+mod operation;
+mod prefetch;
+mod ring;
+mod rings;
+mod send;
+mod slots;
+#[cfg(test)]
+mod tests;
+mod thread;
+
 use std::net::SocketAddr;
 use std::time::Instant;
+
+pub(crate) use doorbell::Doorbell;
+pub(crate) use error::Error;
+pub(crate) use prefetch::prefetch;
+pub(crate) use rings::{Config, Rings};
+pub(crate) use thread::{ShardThread, spawn_shard};
 
 /// What a shard asks of the kernel, and how the kernel answers.
 ///
@@ -81,6 +104,9 @@ pub(crate) struct Unsent {
 pub(crate) struct ConnectionId(u64);
 
 impl ConnectionId {
+    /// More rings than these have no name.
+    pub(crate) const MAX_RINGS: usize = 1 << RING_BITS;
+
     pub(crate) fn new(ring: usize, slot: usize, generation: u32) -> Self {
         assert!(ring < 1 << RING_BITS && slot < 1 << SLOT_BITS, "ring {ring}, slot {slot}");
         Self((ring as u64) << (32 + SLOT_BITS) | (slot as u64) << 32 | u64::from(generation))
@@ -96,6 +122,14 @@ impl ConnectionId {
 
     pub(crate) fn generation(self) -> u32 {
         self.0 as u32
+    }
+
+    pub(crate) fn pack(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn unpack(packed: u64) -> Self {
+        Self(packed)
     }
 }
 

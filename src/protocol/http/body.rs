@@ -104,5 +104,8 @@ mod tests {
         }
         let both = "transfer-encoding: chunked\r\ncontent-length: 5\r\n";
         assert_eq!(body(both), Err(Error::TransferEncoding));
+        let old = b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n";
+        let (head, _) = parse(old, 4096).expect("well-formed").expect("whole");
+        assert_eq!(head.body(), Err(Error::TransferEncoding));
     }
 }

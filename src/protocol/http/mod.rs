@@ -13,12 +13,15 @@
 //! not read here; [`Head::body`] says what was announced.
 
 mod body;
-mod error;
 mod head;
+
 mod params;
 mod path;
+
 mod response;
 mod upgrade;
+
+mod error;
 
 pub(crate) use body::Body;
 pub(crate) use error::Error;

@@ -128,6 +128,10 @@ impl RefBuf {
         Ref::NULL.to_owned()
     }
 
+    pub(crate) fn is_null(&self) -> bool {
+        self.as_ref().is_null()
+    }
+
     pub(crate) fn as_ref(&self) -> Ref<'_> {
         Ref::from_json(&self.0)
     }

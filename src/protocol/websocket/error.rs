@@ -1,5 +1,7 @@
 //! Why a client's bytes were refused.
 
+use super::text::NotUtf8;
+
 /// What a client did that ends its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
@@ -50,5 +52,11 @@ impl Error {
             | Self::MessageUnfinished
             | Self::CloseCutShort => 1002,
         }
+    }
+}
+
+impl From<NotUtf8> for Error {
+    fn from(_: NotUtf8) -> Self {
+        Self::TextNotUtf8
     }
 }

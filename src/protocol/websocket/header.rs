@@ -50,6 +50,7 @@ impl Header {
     /// # Errors
     ///
     /// Whatever is wrong with the header by itself, as soon as the byte is there that says so.
+    #[inline]
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, Error> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         if first & RESERVED_BITS != 0 {

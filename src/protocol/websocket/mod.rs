@@ -17,16 +17,19 @@
 //! [`close_reply`], and it ends the connection after an [`Error`] or a [`Message::Close`]. No
 //! extension is negotiated, so all reserved bits are refused.
 
-mod close;
-mod error;
-mod header;
 mod input;
-mod mask;
-mod output;
 mod partial;
+
+mod header;
+mod mask;
+mod text;
+
+mod close;
+mod output;
+
+mod error;
 #[cfg(test)]
 mod tests;
-mod text;
 
 pub(crate) use close::close_reply;
 pub(crate) use error::Error;

@@ -68,8 +68,27 @@ impl Assembly {
     }
 }
 
+impl OpenFrame {
+    /// Takes what there is of the frame's payload from the start of `ahead`, where it is unmasked,
+    /// and appends it to `payload`, of at most `max_size` bytes. Returns how much that was.
+    pub(super) fn receive(
+        &mut self,
+        ahead: &mut [u8],
+        payload: &mut Payload,
+        max_size: usize,
+    ) -> Result<usize, NotUtf8> {
+        let count = self.remaining.min(ahead.len());
+        let piece = &mut ahead[..count];
+        self.mask.apply(piece);
+        payload.make_room(count, self.remaining, max_size);
+        payload.push(piece)?;
+        self.remaining -= count;
+        Ok(count)
+    }
+}
+
 impl Payload {
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), NotUtf8> {
+    fn push(&mut self, piece: &[u8]) -> Result<(), NotUtf8> {
         match self {
             Self::Text(text) => text.push(piece),
             Self::Binary(bytes) => {
@@ -80,18 +99,18 @@ impl Payload {
     }
 
     /// Makes room for `arriving` bytes, of a frame of which `remaining` bytes (these included) are
-    /// still to come, in a message of at most `max` bytes.
+    /// still to come, in a message of at most `max_size` bytes.
     ///
     /// To announce a big frame must cost its sender something: beyond [`FIRST_ROOM`] the room
     /// follows what has arrived, doubling. A frame that fits in it is allocated once, exactly.
-    pub(super) fn make_room(&mut self, arriving: usize, remaining: usize, max: usize) {
+    fn make_room(&mut self, arriving: usize, remaining: usize, max_size: usize) {
         let needed = self.len() + arriving;
         let capacity = self.capacity();
         if needed <= capacity {
             return;
         }
         let announced = (self.len() + remaining).min(FIRST_ROOM);
-        let grown = needed.max(announced).max((2 * capacity).min(max));
+        let grown = needed.max(announced).max((2 * capacity).min(max_size));
         match self {
             Self::Text(text) => text.grow_to(grown),
             Self::Binary(bytes) => bytes.reserve_exact(grown - bytes.len()),

@@ -1,0 +1,85 @@
+//! Every bound and time the server keeps: its default, the reason for it, and what happens at it.
+
+use std::time::Duration;
+
+/// The limits of an endpoint.
+///
+/// Set on the builder with [`limits`](crate::Builder::limits); what a mount sets for itself
+/// ([`max_topics`](crate::Mount::max_topics)) wins over what stands here.
+///
+/// ```
+/// use simurgh::Limits;
+///
+/// let limits = Limits { max_message_size: 64 << 10, ..Limits::default() };
+/// assert_eq!(limits.max_topics, 100);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of a request's head, request line and headers together. Default 16 KiB: cookies and
+    /// tokens fit, and a flood of half-sent heads stays small. Past it: 431 and the end.
+    pub max_head_size: usize,
+    /// Time from the connection's beginning to the whole request head, and from one request's
+    /// answer to the next head. Default 10 s: a slow phone on a bad network makes it. Past it: the
+    /// connection is closed.
+    pub head_timeout: Duration,
+    /// Bytes of payload in one WebSocket frame. Default 10,000,000, as Phoenix. Past it: close 1009.
+    pub max_frame_size: usize,
+    /// Bytes of payload in one WebSocket message, all its fragments together. Default 10,000,000,
+    /// like one frame. Past it: close 1009.
+    pub max_message_size: usize,
+    /// Nested arrays and objects in a message. Default 128: deeper than any honest payload, and
+    /// safe for whoever decodes it by recursion. Past it: close 1011.
+    pub max_json_depth: usize,
+    /// Topics joined or joining on one socket. Default 100, as Phoenix. Past it: the join is
+    /// refused with `{"reason":"too many channels joined"}`.
+    pub max_topics: usize,
+    /// Time without a byte received. Default 60 s, as Phoenix: clients send a heartbeat every 30 s.
+    /// Past it: close 1002, as Phoenix under Bandit (clients reconnect after it).
+    pub idle_timeout: Duration,
+    /// Bytes waiting for a reader that does not read. Default 4 MiB. Past it: the connection is
+    /// closed at once.
+    pub max_send_queue: usize,
+    /// Messages waiting for a channel whose callback is not done, or whose join runs. Default
+    /// 1,000. Past it: a client's message is answered with `{"reason":"overloaded"}`, an
+    /// [`Address`](crate::Address) gets [`Full`](crate::AddressError::Full), and a broadcast that
+    /// must be intercepted ends the channel with `phx_error`.
+    pub max_mailbox: usize,
+    /// Time for a callback that runs, and for `terminate`, once the connection is gone or the
+    /// server stops. Default 5 s, as Phoenix. Past it: future and state are dropped.
+    pub terminate_timeout: Duration,
+    /// Time for a client to answer our Close. Default 5 s. Past it: the TCP connection is closed.
+    pub close_timeout: Duration,
+    /// Broadcasts waiting between one shard and another. Default 4,096. Past it: the broadcast
+    /// fails for that shard with [`Overloaded`](crate::BroadcastError::Overloaded).
+    pub max_mesh_queue: usize,
+    /// Broadcasts, messages and late replies waiting for a shard from threads that are no shards.
+    /// Default 16,384. Past it: whoever sends gets an error.
+    pub max_inbox: usize,
+    /// Threads of the pool that [`blocking`](crate::Context::blocking) runs on. Default 16.
+    pub blocking_threads: usize,
+    /// Work waiting for such a thread. Default 4,096. Past it: the work is refused.
+    pub max_blocking_queue: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_head_size: 16 << 10,
+            head_timeout: Duration::from_secs(10),
+            max_frame_size: 10_000_000,
+            max_message_size: 10_000_000,
+            max_json_depth: 128,
+            max_topics: 100,
+            idle_timeout: Duration::from_secs(60),
+            max_send_queue: 4 << 20,
+            max_mailbox: 1_000,
+            terminate_timeout: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(5),
+            max_mesh_queue: 4_096,
+            max_inbox: 16_384,
+            blocking_threads: 16,
+            max_blocking_queue: 4_096,
+        }
+    }
+}

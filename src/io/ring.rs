@@ -1,0 +1,234 @@
+//! One ring: its queues, its buffers and its table of connections.
+//!
+//! Nothing happens between two system calls: with `DEFER_TASKRUN` the kernel does a ring's deferred
+//! work only inside `enter`, so completions appear there and nowhere else.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, cqueue};
+
+use super::buffers::Buffers;
+use super::doorbell::Doorbell;
+use super::operation::{Kind, Lending, Operation, Token};
+use super::rings::Config;
+use super::slots::Slots;
+
+pub(super) struct Ring {
+    /// Dropped first: what follows is lent to it.
+    uring: IoUring,
+    pub(super) buffers: Buffers,
+    pub(super) slots: Slots,
+    /// Completions that came while sends were settled, older than those in the queue.
+    kept: VecDeque<cqueue::Entry>,
+    /// Slots and generations of connections that found no buffer, the longest waiting first.
+    pub(super) starved: VecDeque<(u32, u32)>,
+    /// Has sends that are not settled.
+    pub(super) sending: bool,
+    /// With so many completions ready, no more are fetched.
+    enough: usize,
+    /// The doorbell's eventfd is registered, and written when deferred work arrives.
+    rings_doorbell: bool,
+}
+
+impl Ring {
+    pub(super) fn new(config: &Config) -> io::Result<Self> {
+        let uring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
+            .setup_submit_all()
+            .setup_clamp()
+            .setup_cqsize(config.completion_entries)
+            .dontfork()
+            .build(config.submission_entries)?;
+        uring.submitter().register_files_sparse(config.connections_per_ring as u32)?;
+        let (count, size) = (config.buffers_per_ring, config.buffer_size);
+        // SAFETY: the ring's first field is dropped first.
+        let buffers = unsafe { Buffers::new(&uring, count, size, config.incremental_buffers) }?;
+        // A receive that finds no buffer costs an operation more. One pass fetches up to twenty of
+        // them at a time (all of them before Linux 6.13), so it ends well before they run out.
+        let half = uring.params().cq_entries() as usize / 2;
+        let enough =
+            if config.incremental_buffers { half } else { half.min(buffers.count() / 2).max(1) };
+        Ok(Self {
+            uring,
+            buffers,
+            slots: Slots::new(config.connections_per_ring),
+            kept: VecDeque::new(),
+            starved: VecDeque::new(),
+            sending: false,
+            enough,
+            rings_doorbell: false,
+        })
+    }
+
+    /// Asks for `operation` with the next [`submit`](Self::submit), [`gather`](Self::gather) or
+    /// [`wait`](Self::wait).
+    pub(super) fn push(&mut self, operation: &Operation) {
+        // SAFETY: an `Operation` points at nothing.
+        unsafe { self.push_entry(operation.entry()) };
+    }
+
+    /// The same for an operation that lends memory.
+    ///
+    /// # Safety
+    ///
+    /// The memory must stay where it is, and untouched, until the operation is settled.
+    pub(super) unsafe fn push_lending(&mut self, operation: &Lending) {
+        // SAFETY: as the caller promises.
+        unsafe { self.push_entry(operation.entry()) };
+    }
+
+    unsafe fn push_entry(&mut self, entry: &io_uring::squeue::Entry) {
+        // SAFETY: as the caller promises.
+        if unsafe { self.uring.submission().push(entry) }.is_err() {
+            self.submit();
+            // SAFETY: as the caller promises.
+            unsafe { self.uring.submission().push(entry) }.expect("submitting empties the queue");
+        }
+    }
+
+    /// Hands all that was pushed to the kernel, and does none of its deferred work.
+    pub(super) fn submit(&mut self) {
+        loop {
+            let pending = self.uring.submission().len();
+            if pending == 0 {
+                return;
+            }
+            self.enter(pending, EnterFlags::empty());
+        }
+    }
+
+    /// Submits, does the kernel's deferred work and makes completions ready: all there are, or
+    /// enough of them.
+    pub(super) fn gather(&mut self) {
+        loop {
+            let submission = self.uring.submission();
+            let pending = submission.len();
+            if pending == 0 && !submission.taskrun() && !submission.cq_overflow() {
+                return;
+            }
+            drop(submission);
+            if self.uring.completion().len() >= self.enough {
+                return;
+            }
+            self.enter(pending, EnterFlags::GETEVENTS);
+        }
+    }
+
+    /// Submits and sleeps until something completes, at most for `timeout`. It may wake early.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) {
+        let submitter = self.uring.submitter();
+        let result = match timeout {
+            None => submitter.submit_and_wait(1),
+            Some(timeout) => {
+                let time = Timespec::from(timeout);
+                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time))
+            }
+        };
+        match result.map_err(|error| error.raw_os_error()) {
+            // What a signal, a lack of memory or a full queue has kept from being submitted is
+            // submitted by the next `gather`.
+            Ok(_) | Err(Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}
+            Err(error) => panic!("a ring refuses to wait: {error:?}"),
+        }
+    }
+
+    /// The next completion that is ready.
+    pub(super) fn next(&mut self) -> Option<cqueue::Entry> {
+        self.kept.pop_front().or_else(|| self.uring.completion().next())
+    }
+
+    /// Whether anything is ready, or would be after another `gather`.
+    pub(super) fn has_news(&mut self) -> bool {
+        let submission = self.uring.submission();
+        let deferred = submission.taskrun() || submission.cq_overflow();
+        drop(submission);
+        deferred
+            || !self.kept.is_empty()
+            || !self.starved.is_empty()
+            || !self.uring.completion().is_empty()
+    }
+
+    /// Whether the next push has to submit first.
+    pub(super) fn is_full(&mut self) -> bool {
+        self.uring.submission().is_full()
+    }
+
+    /// Submits what was pushed, and passes the completions of sends to `refused`. Others are kept
+    /// for [`next`](Self::next).
+    pub(super) fn settle_sends(&mut self, mut refused: impl FnMut(Token, i32, &Slots)) {
+        self.submit();
+        loop {
+            for completion in self.uring.completion() {
+                let token = Token::unpack(completion.user_data());
+                if token.kind == Kind::Send {
+                    refused(token, completion.result(), &self.slots);
+                } else {
+                    self.kept.push_back(completion);
+                }
+            }
+            // Completions that found the queue full wait in the kernel.
+            if !self.uring.submission().cq_overflow() {
+                return;
+            }
+            self.enter(0, EnterFlags::GETEVENTS);
+        }
+    }
+
+    /// Has the kernel write the doorbell's eventfd when deferred work arrives after
+    /// [`rouse_doorbell`](Self::rouse_doorbell).
+    pub(super) fn register_doorbell(&mut self, doorbell: &Doorbell) -> io::Result<()> {
+        self.uring.completion().disable_eventfd();
+        self.uring.submitter().register_eventfd(doorbell.eventfd().as_raw_fd())
+    }
+
+    /// The ring's work wakes the shard from here on, until the ring is entered the next time: so a
+    /// ring that has nothing to do costs nothing. The caller puts a fence behind it.
+    pub(super) fn rouse_doorbell(&mut self) {
+        if !self.rings_doorbell {
+            self.rings_doorbell = true;
+            self.uring.completion().enable_eventfd();
+        }
+    }
+
+    /// Arms the receives of those that found no buffer, no more than there are buffers: the rest
+    /// would come back empty-handed.
+    pub(super) fn feed_starved(&mut self) {
+        for _ in 0..self.starved.len().min(self.buffers.count()) {
+            let Some((slot, generation)) = self.starved.pop_front() else { return };
+            if self.slots.is_open(slot as usize, generation) {
+                self.slots.begin(slot, Kind::Receive);
+                self.push(&Operation::receive(slot, generation));
+            }
+        }
+    }
+
+    /// The only way into the kernel but for `wait`. Whatever was not submitted is still pending.
+    fn enter(&mut self, pending: usize, flags: EnterFlags) {
+        if self.rings_doorbell {
+            // We are awake. Whatever completes now would ring for nothing.
+            self.rings_doorbell = false;
+            self.uring.completion().disable_eventfd();
+        }
+        let submitter = self.uring.submitter();
+        // SAFETY: no argument is passed, and the entries' memory is there, as who pushed them
+        // promised.
+        let result =
+            unsafe { submitter.enter::<libc::sigset_t>(pending as u32, 0, flags.bits(), None) };
+        match result.map_err(|error| error.raw_os_error()) {
+            Ok(_) | Err(Some(libc::EINTR)) => {}
+            // No memory for an operation, or (in old kernels) a full completion queue. Either is
+            // over soon: completions are taken out of the way, and others let run.
+            Err(Some(libc::EAGAIN | libc::EBUSY)) => {
+                self.kept.extend(self.uring.completion());
+                std::thread::yield_now();
+            }
+            Err(error) => panic!("a ring refuses to be entered: {error:?}"),
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! A shard's rings: the kernel as the shard sees it.
+//!
+//! A ring's table holds as many connections as a process may open files, so a shard has as many
+//! rings as its clients need. All of them belong to its thread, and a connection stays on the ring
+//! that accepted it.
+//!
+//! ```text
+//!            listener                    doorbell (eventfd)
+//!      accepts │ (some 64)            polled by │        ▲ written when work
+//!              ▼                                ▼        │ arrives, while parked
+//!           ring k ◀── ring 0 … ring k−1     ring 0 ◀── ring 1 … ring k
+//!       the first with room                 the shard sleeps in ring 0
+//! ```
+//!
+//! **A slot's life**: an accept takes it and names it as its target; the client that comes is
+//! received from at once. [`close`](Io::close) ends its generation, cancels what waits on it and
+//! takes it out of the kernel's table. When the last completion has come, it is free.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use io_uring::cqueue;
+
+use super::accept::Peers;
+use super::buffers::Filled;
+use super::doorbell::Doorbell;
+use super::operation::{Kind, Lending, Operation, Token};
+use super::ring::Ring;
+use super::send::Batch;
+use super::{Completion, ConnectionId, Error, Io, Unsent};
+
+/// How large a shard's rings are.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Entries of a ring's submission queue. Default 256: sixteen kilobytes, which stay in the
+    /// first cache while a broadcast fills them again and again; a system call for 256 sends is
+    /// less than half a nanosecond each.
+    pub(crate) submission_entries: u32,
+    /// Entries of a ring's completion queue. Default 4,096: 64 KiB, all that a ring costs of
+    /// `RLIMIT_MEMLOCK` but for its submission queue. What finds it full waits in the kernel.
+    pub(crate) completion_entries: u32,
+    /// Entries of a ring's table. Default: what `RLIMIT_NOFILE` allows, at most 65,536, because the
+    /// kernel finds what it is to cancel through 128 buckets.
+    pub(crate) connections_per_ring: usize,
+    /// Connections of the shard. Further clients wait in the listener's backlog. Default 2²⁴,
+    /// more than memory.
+    pub(crate) max_connections: usize,
+    /// Buffers of a ring, a power of two. Default 32 incremental ones or 256 of the other kind.
+    pub(crate) buffers_per_ring: u16,
+    /// Bytes of a buffer. Default 16 KiB incremental or 2 KiB, half a megabyte a ring in both
+    /// cases: what ten thousand clients send at once fits, and it stays in the second cache.
+    pub(crate) buffer_size: u32,
+    /// Whether receives share buffers. Default false; see `kernel::Abilities`.
+    pub(crate) incremental_buffers: bool,
+    /// Accepts under way at a time, at most 256. Default 64: so many clients come with one wake-up.
+    pub(crate) accepts: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            submission_entries: 256,
+            completion_entries: 4_096,
+            connections_per_ring: super::kernel::open_files_limit().min(65_536),
+            max_connections: 1 << 24,
+            buffers_per_ring: 256,
+            buffer_size: 2 << 10,
+            incremental_buffers: false,
+            accepts: 64,
+        }
+    }
+}
+
+impl Config {
+    /// The defaults for a kernel with these abilities.
+    pub(crate) fn for_kernel(abilities: &super::kernel::Abilities) -> Self {
+        let mut config = Self::default();
+        if abilities.incremental_buffers {
+            config.incremental_buffers = true;
+            config.buffers_per_ring = 32;
+            config.buffer_size = 16 << 10;
+        }
+        config
+    }
+}
+
+/// A shard's rings, and its listener.
+pub(crate) struct Rings {
+    /// Never empty. Dropped before `peers`, which are lent to it.
+    rings: Vec<Ring>,
+    peers: Peers,
+    /// `None` after `stop_accepting`.
+    listener: Option<TcpListener>,
+    /// The ring that accepts took their last slot from.
+    accepting: usize,
+    /// Accepting rests until then: the system had no room for another client.
+    accepting_rests_until: Option<Instant>,
+    /// Why another ring could not be set up, until the shard is told.
+    failure: Option<std::io::Error>,
+    doorbell: Arc<Doorbell>,
+    now: Instant,
+    /// The ring whose completions are being handed out; those before it have no more.
+    cursor: usize,
+    /// What the shard looks at since the last completion.
+    lent: Option<(usize, Filled)>,
+    /// Kept for its memory: what `send` could not write whole, by position.
+    refused: Vec<(u32, Unsent)>,
+    config: Config,
+}
+
+impl Rings {
+    /// Sets up the first ring, on the thread that will use it, and begins to accept.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses a ring. `kernel::check` knows why, before it is tried.
+    pub(crate) fn new(
+        config: &Config,
+        listener: TcpListener,
+        doorbell: Arc<Doorbell>,
+    ) -> Result<Self, Error> {
+        let mut first = with_patience(|| Ring::new(config))?;
+        first.push(&Operation::hear(doorbell.eventfd()));
+        let mut rings = Self {
+            rings: vec![first],
+            peers: Peers::new(config.accepts),
+            listener: Some(listener),
+            accepting: 0,
+            accepting_rests_until: None,
+            doorbell,
+            now: Instant::now(),
+            cursor: 0,
+            lent: None,
+            refused: Vec::new(),
+            failure: None,
+            config: config.clone(),
+        };
+        rings.accept_more();
+        rings.rings[0].submit();
+        Ok(rings)
+    }
+
+    /// Sleeps until something happened, the doorbell was rung, or `until`.
+    ///
+    /// `idle` is asked once more after parking was announced; if it says false, this returns at
+    /// once.
+    #[allow(clippy::unused_async, reason = "another executor may have to be told of the sleep")]
+    pub(crate) async fn park(&mut self, until: Option<Instant>, idle: impl FnOnce() -> bool) {
+        self.return_lent();
+        // A slot that was freed since the last turn may be what accepting waits for.
+        self.accept_more();
+        if self.failure.is_some() {
+            return;
+        }
+        let (first, others) = self.rings.split_first_mut().expect("there is always a ring");
+        for ring in &mut *others {
+            ring.submit();
+            ring.rouse_doorbell();
+        }
+        self.doorbell.announce();
+        // Behind the fence in `announce`: work that the kernel has deferred before it saw that it
+        // is to ring is seen here. Ring 0 needs no doorbell: `wait` looks by itself.
+        if idle() && !first.has_news() && !others.iter_mut().any(Ring::has_news) {
+            let until = match (until, self.accepting_rests_until) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+            first.wait(until.map(|until| until.saturating_duration_since(Instant::now())));
+        }
+        self.doorbell.withdraw();
+    }
+
+    /// How many connections are open.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.rings.iter().map(|ring| ring.slots.open()).sum()
+    }
+
+    /// How many rings there are.
+    pub(crate) fn ring_count(&self) -> usize {
+        self.rings.len()
+    }
+
+    /// How many slots are taken: by a connection, by an accept under way, or by one closed of which
+    /// the kernel has not let go yet.
+    pub(crate) fn taken_slots(&self) -> usize {
+        self.rings.iter().map(|ring| ring.slots.taken()).sum()
+    }
+
+    /// How many connections wait for a buffer.
+    pub(crate) fn starved(&self) -> usize {
+        self.rings.iter().map(|ring| ring.starved.len()).sum()
+    }
+
+    /// How many accepts are under way.
+    pub(crate) fn accepts_under_way(&self) -> usize {
+        self.peers.lent()
+    }
+
+    /// Keeps accepts under way, as many as there are slots for and the configuration says.
+    fn accept_more(&mut self) {
+        if self.listener.is_none() || self.peers.lent() >= self.config.accepts {
+            return;
+        }
+        if self.accepting_rests_until.is_some_and(|until| self.now < until) {
+            return;
+        }
+        self.accepting_rests_until = None;
+        let room = self.config.max_connections.saturating_sub(self.open_connections());
+        while self.peers.lent() < self.config.accepts.min(room) {
+            match self.ring_with_room() {
+                Ok(Some(ring)) => self.accept_on(ring),
+                Ok(None) => return,
+                Err(error) => {
+                    self.accepting_rests_until = Some(self.now + REST);
+                    self.failure = Some(error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The ring that accepts, the first other one that has a free slot, or a new one.
+    fn ring_with_room(&mut self) -> std::io::Result<Option<usize>> {
+        if self.rings[self.accepting].slots.has_free() {
+            return Ok(Some(self.accepting));
+        }
+        if let Some(index) = self.rings.iter().position(|ring| ring.slots.has_free()) {
+            self.accepting = index;
+            return Ok(Some(index));
+        }
+        // Slots of connections that are going become free soon enough: they are no reason for a ring
+        // more than the connections need.
+        let needed = self.config.max_connections.div_ceil(self.config.connections_per_ring);
+        if self.rings.len() >= needed.min(ConnectionId::MAX_RINGS) {
+            return Ok(None);
+        }
+        let mut ring = Ring::new(&self.config)?;
+        ring.register_doorbell(&self.doorbell)?;
+        self.rings.push(ring);
+        self.accepting = self.rings.len() - 1;
+        Ok(Some(self.accepting))
+    }
+
+    fn accept_on(&mut self, ring: usize) {
+        let Some(listener) = &self.listener else { return };
+        let Some(tag) = self.peers.take() else { return };
+        let ring = &mut self.rings[ring];
+        let (slot, generation) = ring.slots.reserve(Kind::Accept).expect("the ring has room");
+        let accept = Lending::accept(listener, slot, generation, tag, self.peers.peer(tag));
+        // SAFETY: the peer is boxed and dropped after the ring; nobody looks at it before it is
+        // given back, which is when this accept has completed.
+        unsafe { ring.push_lending(&accept) };
+    }
+
+    /// What a completion means to the shard, if anything.
+    fn understand(&mut self, index: usize, completion: &cqueue::Entry) -> Option<News> {
+        let token = Token::unpack(completion.user_data());
+        let result = completion.result();
+        let error = || std::io::Error::from_raw_os_error(-result);
+        let Token { kind, tag, slot, stamp } = token;
+        let id = ConnectionId::new(index, slot as usize, stamp);
+        let ring = &mut self.rings[index];
+        let live = |ring: &Ring| ring.slots.is_open(slot as usize, stamp);
+        match kind {
+            Kind::Accept => {
+                let peer = self.peers.peer(tag).read();
+                self.peers.give_back(tag);
+                if result < 0 {
+                    ring.slots.end(slot, Kind::Accept);
+                    return self.accept_failed(-result);
+                }
+                ring.slots.open_slot(slot);
+                ring.slots.begin(slot, Kind::Receive);
+                ring.slots.end(slot, Kind::Accept);
+                ring.push(&Operation::receive(slot, stamp));
+                Some(News::Accepted { id, peer })
+            }
+            Kind::Receive => {
+                let filled = ring.buffers.filled(completion);
+                let more = cqueue::more(completion.flags());
+                if !more {
+                    ring.slots.end(slot, Kind::Receive);
+                }
+                if !live(ring) {
+                    if let Some(filled) = filled {
+                        ring.buffers.give_back(filled);
+                    }
+                    return None;
+                }
+                if !more && (result > 0 || result == -libc::ENOBUFS) {
+                    // The kernel has ended the receive, not the peer. It is armed again when the
+                    // buffers of this turn are back.
+                    ring.starved.push_back((slot, stamp));
+                }
+                match (filled, result) {
+                    (Some(filled), 1..) => Some(News::Received { id, filled }),
+                    (filled, _) => {
+                        if let Some(filled) = filled {
+                            ring.buffers.give_back(filled);
+                        }
+                        match -result {
+                            libc::ENOBUFS => None,
+                            0 => Some(News::Ended { id, error: None }),
+                            _ => Some(News::Ended { id, error: Some(error()) }),
+                        }
+                    }
+                }
+            }
+            Kind::Writable => {
+                ring.slots.end(slot, Kind::Writable);
+                live(ring).then_some(News::Writable { id })
+            }
+            Kind::Shutdown | Kind::Close => {
+                ring.slots.end(slot, kind);
+                None
+            }
+            Kind::Cancel => {
+                // The operation was not found because it was just being run, or it has ended. It
+                // belonged to the generation before; if its last completion is still to come, it
+                // may have gone back to waiting.
+                let target =
+                    if tag == Kind::Receive as u8 { Kind::Receive } else { Kind::Writable };
+                if ring.slots.lingers(slot, stamp, target) {
+                    ring.push(&Operation::cancel(Token { kind: target, tag: 0, ..token }));
+                }
+                None
+            }
+            Kind::Doorbell => {
+                if !cqueue::more(completion.flags()) {
+                    // When a ring of ours has rung it, the kernel ends the poll, lest the two ring
+                    // each other forever. It must be silent before it is listened to again; what
+                    // was asked for before is looked at in this turn.
+                    self.doorbell.quieten();
+                    ring.push(&Operation::hear(self.doorbell.eventfd()));
+                }
+                None
+            }
+            Kind::Send => unreachable!("sends are settled by `send`"),
+        }
+    }
+
+    fn accept_failed(&mut self, errno: i32) -> Option<News> {
+        // The listener was shut down or the accept cancelled, by us.
+        if self.listener.is_none() {
+            return None;
+        }
+        if matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) {
+            // It would fail again at once, for the client is still in the backlog.
+            self.accepting_rests_until = Some(self.now + REST);
+        }
+        Some(News::AcceptFailed { error: std::io::Error::from_raw_os_error(errno) })
+    }
+
+    /// The buffer that the last completion lent goes back to its ring.
+    fn return_lent(&mut self) {
+        if let Some((ring, filled)) = self.lent.take() {
+            self.rings[ring].buffers.give_back(filled);
+        }
+    }
+
+    /// The ring of an open connection.
+    fn ring_of(&mut self, id: ConnectionId) -> Option<&mut Ring> {
+        let ring = self.rings.get_mut(id.ring())?;
+        ring.slots.is_open(id.slot(), id.generation()).then_some(ring)
+    }
+}
+
+impl Io for Rings {
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn gather(&mut self) {
+        self.now = Instant::now();
+        self.return_lent();
+        self.accept_more();
+        for ring in &mut self.rings {
+            ring.feed_starved();
+            ring.gather();
+        }
+        self.cursor = 0;
+    }
+
+    fn next_completion(&mut self) -> Option<Completion<'_>> {
+        self.return_lent();
+        if let Some(error) = self.failure.take() {
+            return Some(Completion::AcceptFailed { error });
+        }
+        let news = loop {
+            let index = self.cursor;
+            let Some(completion) = self.rings.get_mut(index)?.next() else {
+                self.cursor += 1;
+                continue;
+            };
+            if let Some(news) = self.understand(index, &completion) {
+                break news;
+            }
+        };
+        Some(match news {
+            News::Accepted { id, peer } => Completion::Accepted { id, peer },
+            News::AcceptFailed { error } => Completion::AcceptFailed { error },
+            News::Received { id, filled } => {
+                self.lent = Some((id.ring(), filled));
+                let bytes = self.rings[id.ring()].buffers.bytes(filled);
+                Completion::Received { id, bytes }
+            }
+            News::Ended { id, error } => Completion::Ended { id, error },
+            News::Writable { id } => Completion::Writable { id },
+        })
+    }
+
+    fn send<'a>(
+        &mut self,
+        sends: impl Iterator<Item = (ConnectionId, &'a [u8])>,
+        unsent: &mut Vec<Unsent>,
+    ) {
+        let mut refused = std::mem::take(&mut self.refused);
+        let mut batch = Batch::new(&mut self.rings, &mut refused);
+        for (id, bytes) in sends {
+            batch.push(id, bytes);
+        }
+        drop(batch);
+        // Each ring has its own in order; this puts them together.
+        refused.sort_unstable_by_key(|&(position, _)| position);
+        unsent.extend(refused.drain(..).map(|(_, unsent)| unsent));
+        self.refused = refused;
+    }
+
+    fn await_writable(&mut self, id: ConnectionId) {
+        let slot = id.slot() as u32;
+        let Some(ring) = self.ring_of(id) else { return };
+        if !ring.slots.has(slot, Kind::Writable) {
+            ring.slots.begin(slot, Kind::Writable);
+            ring.push(&Operation::await_writable(slot, id.generation()));
+        }
+    }
+
+    fn shutdown(&mut self, id: ConnectionId) {
+        let slot = id.slot() as u32;
+        let Some(ring) = self.ring_of(id) else { return };
+        if !ring.slots.has(slot, Kind::Shutdown) {
+            ring.slots.begin(slot, Kind::Shutdown);
+            ring.push(&Operation::shutdown(slot, id.generation()));
+        }
+    }
+
+    fn close(&mut self, id: ConnectionId) {
+        let (slot, stamp) = (id.slot() as u32, id.generation());
+        let Some(ring) = self.ring_of(id) else { return };
+        for kind in [Kind::Receive, Kind::Writable] {
+            if ring.slots.has(slot, kind) {
+                ring.push(&Operation::cancel(Token { kind, tag: 0, slot, stamp }));
+            }
+        }
+        ring.slots.begin(slot, Kind::Close);
+        ring.slots.close_slot(slot);
+        ring.push(&Operation::close(slot, stamp));
+    }
+
+    fn stop_accepting(&mut self) {
+        let Some(listener) = self.listener.take() else { return };
+        // Accepts that are still to be submitted name it by its number, which is void afterwards.
+        self.rings.iter_mut().for_each(Ring::submit);
+        // Those under way hold the listener; shutting it down ends them.
+        let socket = socket2::Socket::from(listener);
+        if let Err(error) = socket.shutdown(std::net::Shutdown::Both) {
+            tracing::warn!(%error, "the listener could not be shut down");
+        }
+    }
+}
+
+/// What a completion means to the shard, before its bytes are lent.
+enum News {
+    Accepted { id: ConnectionId, peer: std::net::SocketAddr },
+    AcceptFailed { error: std::io::Error },
+    Received { id: ConnectionId, filled: Filled },
+    Ended { id: ConnectionId, error: Option<std::io::Error> },
+    Writable { id: ConnectionId },
+}
+
+/// Tries for a while if there is no memory: what the last process had locked is freed late.
+fn with_patience<T>(mut make: impl FnMut() -> std::io::Result<T>) -> Result<T, Error> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match make() {
+            Err(error)
+                if error.raw_os_error() == Some(libc::ENOMEM) && Instant::now() < deadline =>
+            {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            result => return result.map_err(|source| Error::Ring { source }),
+        }
+    }
+}
+
+/// How long memory is waited for at the start.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long accepting rests when the system has no room for a client.
+const REST: Duration = Duration::from_millis(100);

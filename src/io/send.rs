@@ -1,0 +1,74 @@
+//! A batch of sends: submitted as the queues fill, settled when it is dropped.
+
+use std::marker::PhantomData;
+
+use super::operation::Lending;
+use super::ring::Ring;
+use super::{ConnectionId, Unsent};
+
+/// Sends that are being filled in, with a position each.
+///
+/// Dropping it settles them, also when whoever supplies the sends panics: no entry may point at
+/// its bytes when they are gone.
+pub(super) struct Batch<'a, 'bytes> {
+    rings: &'a mut [Ring],
+    /// What was not written whole, in order of a ring's sends but not of all.
+    refused: &'a mut Vec<(u32, Unsent)>,
+    position: u32,
+    /// What is sent outlives the batch.
+    bytes: PhantomData<&'bytes [u8]>,
+}
+
+impl<'a, 'bytes> Batch<'a, 'bytes> {
+    pub(super) fn new(rings: &'a mut [Ring], refused: &'a mut Vec<(u32, Unsent)>) -> Self {
+        // A batch whose supplier panicked has left its own.
+        refused.clear();
+        Self { rings, refused, position: 0, bytes: PhantomData }
+    }
+
+    pub(super) fn push(&mut self, id: ConnectionId, bytes: &'bytes [u8]) {
+        let position = self.position;
+        self.position += 1;
+        let (index, slot) = (id.ring(), id.slot());
+        let ring = match self.rings.get_mut(index) {
+            Some(ring) if ring.slots.is_open(slot, id.generation()) => ring,
+            _ => {
+                self.refused.push((position, Unsent { id, written: 0, broken: true }));
+                return;
+            }
+        };
+        if ring.is_full() {
+            settle(index, ring, self.refused);
+        }
+        ring.sending = true;
+        let send = Lending::send(slot as u32, position, bytes);
+        // SAFETY: the bytes outlive the batch, and `drop` settles the send.
+        unsafe { ring.push_lending(&send) };
+    }
+}
+
+impl Drop for Batch<'_, '_> {
+    fn drop(&mut self) {
+        for (index, ring) in self.rings.iter_mut().enumerate() {
+            if ring.sending {
+                settle(index, ring, self.refused);
+                ring.sending = false;
+            }
+        }
+    }
+}
+
+fn settle(index: usize, ring: &mut Ring, refused: &mut Vec<(u32, Unsent)>) {
+    ring.settle_sends(|token, result, slots| {
+        let id = ConnectionId::new(index, token.slot as usize, slots.generation(token.slot));
+        let unsent = match result {
+            0.. => Unsent { id, written: result as usize, broken: false },
+            // The socket takes nothing now, or the kernel has no memory for it.
+            _ if matches!(-result, libc::EAGAIN | libc::ENOMEM | libc::ENOBUFS) => {
+                Unsent { id, written: 0, broken: false }
+            }
+            _ => Unsent { id, written: 0, broken: true },
+        };
+        refused.push((token.stamp, unsent));
+    });
+}

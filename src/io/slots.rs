@@ -1,0 +1,171 @@
+//! The table of a ring's connections: which slots are taken, in what generation, and what of each
+//! the kernel still has in hand.
+
+use super::operation::Kind;
+
+/// A ring's slots. They mirror the kernel's table of direct descriptors, entry by entry.
+pub(super) struct Slots {
+    /// Grows with the connections there are, up to `capacity`.
+    slots: Vec<Slot>,
+    /// Those that had a connection once. The last one used is the first to be used again: its
+    /// memory is warm.
+    free: Vec<u32>,
+    capacity: usize,
+    open: usize,
+}
+
+/// One slot: eight bytes, for a million of them are looked at by a broadcast.
+#[derive(Clone, Copy)]
+struct Slot {
+    generation: u32,
+    /// What the kernel has in hand, a bit a [`Kind`]; and whether the connection is [`OPEN`].
+    state: u16,
+}
+
+/// Whether the shard knows the connection. It shares a word with the kinds, of which none is zero.
+const OPEN: u16 = 1;
+
+impl Slots {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), capacity, open: 0 }
+    }
+
+    /// How many connections are open.
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// How many slots are not free.
+    pub(super) fn taken(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(super) fn has_free(&self) -> bool {
+        self.taken() < self.capacity
+    }
+
+    /// Takes a free slot for an operation of `kind`, and says its generation.
+    pub(super) fn reserve(&mut self, kind: Kind) -> Option<(u32, u32)> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.slots.len() < self.capacity => {
+                if self.slots.len() == self.slots.capacity() {
+                    let room = self.capacity - self.slots.len();
+                    self.slots.reserve_exact(room.min(GROWTH.max(self.slots.len() / 4)));
+                }
+                self.slots.push(Slot { generation: 0, state: 0 });
+                self.slots.len() as u32 - 1
+            }
+            None => return None,
+        };
+        let entry = &mut self.slots[slot as usize];
+        debug_assert_eq!(entry.state, 0);
+        entry.state = bit(kind);
+        Some((slot, entry.generation))
+    }
+
+    /// The connection in `slot` is the shard's from here on.
+    pub(super) fn open_slot(&mut self, slot: u32) {
+        let entry = &mut self.slots[slot as usize];
+        debug_assert_eq!(entry.state & OPEN, 0);
+        entry.state |= OPEN;
+        self.open += 1;
+    }
+
+    /// The shard has let go of the connection: its generation is over.
+    pub(super) fn close_slot(&mut self, slot: u32) {
+        let entry = &mut self.slots[slot as usize];
+        debug_assert_ne!(entry.state & OPEN, 0);
+        entry.state &= !OPEN;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.open -= 1;
+    }
+
+    /// Whether `slot` holds an open connection of this generation.
+    pub(super) fn is_open(&self, slot: usize, generation: u32) -> bool {
+        self.slots
+            .get(slot)
+            .is_some_and(|entry| entry.generation == generation && entry.state & OPEN != 0)
+    }
+
+    /// The generation that an open connection in `slot` has.
+    pub(super) fn generation(&self, slot: u32) -> u32 {
+        self.slots[slot as usize].generation
+    }
+
+    /// Whether a connection that was closed in `generation` still has an operation of `kind` in the
+    /// kernel.
+    pub(super) fn lingers(&self, slot: u32, generation: u32, kind: Kind) -> bool {
+        // As long as it has, the slot is nobody else's, so one generation has passed and no more.
+        self.generation(slot) == generation.wrapping_add(1) && self.has(slot, kind)
+    }
+
+    /// Whether the kernel has an operation of `kind` for `slot` in hand.
+    pub(super) fn has(&self, slot: u32, kind: Kind) -> bool {
+        self.slots[slot as usize].state & bit(kind) != 0
+    }
+
+    /// An operation of `kind` is the kernel's.
+    pub(super) fn begin(&mut self, slot: u32, kind: Kind) {
+        let entry = &mut self.slots[slot as usize];
+        debug_assert_eq!(entry.state & bit(kind), 0, "{kind:?} twice on slot {slot}");
+        entry.state |= bit(kind);
+    }
+
+    /// The last completion of the operation of `kind` has come.
+    ///
+    /// A slot of which the kernel has nothing more in hand, and the shard neither, is free.
+    pub(super) fn end(&mut self, slot: u32, kind: Kind) {
+        let entry = &mut self.slots[slot as usize];
+        debug_assert_ne!(entry.state & bit(kind), 0, "{kind:?} ended twice on slot {slot}");
+        entry.state &= !bit(kind);
+        if entry.state == 0 {
+            self.free.push(slot);
+        }
+    }
+}
+
+fn bit(kind: Kind) -> u16 {
+    1 << kind as u8
+}
+
+/// Slots are added by this many at least, and by a quarter of those there are: doubling a table of
+/// a million would leave half of it unused.
+const GROWTH: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_eight_bytes() {
+        assert_eq!(size_of::<Slot>(), 8);
+    }
+
+    #[test]
+    fn a_slot_is_free_when_its_last_completion_has_come() {
+        let mut slots = Slots::new(1);
+        let (slot, generation) = slots.reserve(Kind::Accept).unwrap();
+        slots.begin(slot, Kind::Receive);
+        slots.open_slot(slot);
+        slots.end(slot, Kind::Accept);
+        assert!(slots.is_open(0, generation));
+
+        slots.close_slot(slot);
+        slots.begin(slot, Kind::Close);
+        assert!(!slots.is_open(0, generation));
+        slots.end(slot, Kind::Close);
+        assert!(slots.reserve(Kind::Accept).is_none(), "a receive is still armed");
+        slots.end(slot, Kind::Receive);
+        assert_eq!(slots.reserve(Kind::Accept), Some((slot, generation + 1)));
+    }
+
+    #[test]
+    fn a_failed_accept_frees_its_slot() {
+        let mut slots = Slots::new(8);
+        let (slot, _) = slots.reserve(Kind::Accept).unwrap();
+        assert_eq!((slots.taken(), slots.open()), (1, 0));
+        slots.end(slot, Kind::Accept);
+        assert_eq!(slots.taken(), 0);
+    }
+}

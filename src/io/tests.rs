@@ -1,0 +1,591 @@
+//! The rings over real sockets: clients of the standard library, on the loopback device.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::listener::{self, Options};
+use super::*;
+
+#[test]
+fn a_client_is_accepted_with_its_address() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let mut server = Server::at(address, small());
+        let client = server.connect();
+        let (_, peer) = server.accept();
+        assert_eq!(peer, client.local_addr().unwrap());
+    }
+}
+
+#[test]
+fn an_ipv4_client_of_an_ipv6_listener_has_its_ipv4_address() {
+    let mut server = Server::at("[::]:0", small());
+    let port = server.address.port();
+    let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let (_, peer) = server.accept();
+    assert_eq!(peer, client.local_addr().unwrap());
+}
+
+#[test]
+fn bytes_arrive_in_order() {
+    for config in [small(), small_incremental()] {
+        let mut server = Server::new(config);
+        let mut client = server.connect();
+        let (id, _) = server.accept();
+        let mut sent = Vec::new();
+        for part in 0..200u32 {
+            let bytes = pattern(part as usize, 1 + part as usize * 7 % 300);
+            client.write_all(&bytes).unwrap();
+            sent.extend(bytes);
+            if part % 5 == 0 {
+                server.turn();
+            }
+        }
+        server.until(|server| server.received(id).len() == sent.len());
+        assert!(server.received(id) == sent);
+    }
+}
+
+#[test]
+fn small_messages_of_many_clients_all_arrive() {
+    for config in [small(), small_incremental()] {
+        let config = Config { connections_per_ring: 256, max_connections: 1000, ..config };
+        let mut server = Server::new(config);
+        let mut clients: Vec<_> = (0..200).map(|_| server.connect()).collect();
+        let ids = server.accept_from(&clients);
+        for round in 0..20 {
+            for (number, client) in clients.iter_mut().enumerate() {
+                client.write_all(&pattern(number * 31 + round, 40)).unwrap();
+            }
+            server.turn();
+        }
+        server.until(|server| ids.iter().all(|id| server.received(*id).len() == 20 * 40));
+        for (number, id) in ids.iter().enumerate() {
+            let sent: Vec<u8> =
+                (0..20).flat_map(|round| pattern(number * 31 + round, 40)).collect();
+            assert!(server.received(*id) == sent, "client {number}");
+        }
+    }
+}
+
+#[test]
+fn what_the_shard_sends_arrives() {
+    let mut server = Server::new(small());
+    let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    let ids = server.accept_from(&clients);
+    let bytes: Vec<_> = (0..3).map(|number| pattern(number, 1000)).collect();
+    let mut unsent = Vec::new();
+    let sends = ids.iter().copied().zip(bytes.iter().map(Vec::as_slice));
+    server.rings.send(sends, &mut unsent);
+    assert_eq!(unsent, []);
+    for (client, bytes) in clients.iter_mut().zip(&bytes) {
+        let mut read = vec![0; 1000];
+        client.read_exact(&mut read).unwrap();
+        assert!(read == *bytes);
+    }
+}
+
+#[test]
+fn a_slow_reader_gets_the_rest_when_he_takes_bytes_again() {
+    let mut server = Server::new(small());
+    let slow = server.connect();
+    let mut other = server.connect();
+    let ids = server.accept_from(&[slow.try_clone().unwrap(), other.try_clone().unwrap()]);
+    let bytes = pattern(3, 20 << 20);
+    let mut unsent = Vec::new();
+    server.rings.send([(ids[0], &bytes[..]), (ids[1], b"quick")].into_iter(), &mut unsent);
+
+    // Twenty megabytes are more than the sockets hold, five bytes are not.
+    let [Unsent { id, mut written, broken: false }] = unsent[..] else { panic!("{unsent:?}") };
+    assert_eq!(id, ids[0]);
+    assert!(written > 0 && written < bytes.len());
+    let mut quick = [0; 5];
+    other.read_exact(&mut quick).unwrap();
+    assert_eq!(&quick, b"quick");
+
+    let length = bytes.len();
+    let reader = std::thread::spawn(move || {
+        let mut slow = slow;
+        let mut read = vec![0; length];
+        slow.read_exact(&mut read).unwrap();
+        read
+    });
+    while written < bytes.len() {
+        server.rings.await_writable(id);
+        server.rings.await_writable(id);
+        server.until(|server| server.writable.contains(&id));
+        assert_eq!(server.writable, [id], "asked for twice, told once");
+        server.writable.clear();
+        unsent.clear();
+        server.rings.send([(id, &bytes[written..])].into_iter(), &mut unsent);
+        match unsent[..] {
+            [] => written = bytes.len(),
+            [Unsent { written: more, broken: false, .. }] => written += more,
+            _ => panic!("{unsent:?}"),
+        }
+    }
+    assert!(reader.join().unwrap() == bytes);
+}
+
+#[test]
+fn unsent_are_in_the_order_of_the_sends() {
+    // On four rings, more refusals than a completion queue has room for.
+    let config = Config {
+        submission_entries: 8,
+        completion_entries: 16,
+        connections_per_ring: 20,
+        ..small()
+    };
+    let mut server = Server::new(config);
+    let clients: Vec<_> = (0..80).map(|_| server.connect()).collect();
+    let ids = server.accept_from(&clients);
+    assert!(server.rings.ring_count() >= 4);
+    let bytes = pattern(1, 6 << 20);
+    let order: Vec<_> = (0..80).map(|n| ids[n * 37 % 80]).collect();
+    let mut unsent = Vec::new();
+    server.rings.send(order.iter().map(|id| (*id, &bytes[..])), &mut unsent);
+    assert_eq!(unsent.iter().map(|unsent| unsent.id).collect::<Vec<_>>(), order);
+    assert!(unsent.iter().all(|unsent| !unsent.broken && unsent.written < bytes.len()));
+
+    // An id that is void is broken, at its place.
+    server.rings.close(order[7]);
+    let mut unsent = Vec::new();
+    server.rings.send(order.iter().map(|id| (*id, &bytes[..])), &mut unsent);
+    let told: Vec<_> = unsent.iter().map(|unsent| (unsent.id, unsent.broken)).collect();
+    let expected: Vec<_> = order.iter().map(|id| (*id, *id == order[7])).collect();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn completions_that_come_while_sending_are_kept() {
+    let config = Config { submission_entries: 8, completion_entries: 16, ..small() };
+    let mut server = Server::new(config);
+    let mut clients: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    let ids = server.accept_from(&clients);
+    for client in &mut clients {
+        client.write_all(b"ping").unwrap();
+    }
+    let bytes = pattern(1, 6 << 20);
+    let mut unsent = Vec::new();
+    for _ in 0..20 {
+        server.rings.send(ids.iter().map(|id| (*id, &bytes[..])), &mut unsent);
+        server.rings.gather();
+    }
+    assert_eq!(unsent.len(), 20 * 8);
+    server.until(|server| ids.iter().all(|id| server.received(*id) == b"ping"));
+}
+
+#[test]
+fn a_panic_while_sending_leaves_nothing_behind() {
+    let mut server = Server::new(small());
+    let mut client = server.connect();
+    let (id, _) = server.accept();
+    let rings = &mut server.rings;
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let bytes = pattern(9, 100);
+        let sends = (0..).map(|n| if n < 2 { (id, &bytes[..]) } else { panic!("on purpose") });
+        rings.send(sends, &mut Vec::new());
+    }));
+    assert!(panicked.is_err());
+    // What came before the panic was sent while its bytes were there.
+    let mut read = [0; 200];
+    client.read_exact(&mut read).unwrap();
+    assert!(read[..100] == pattern(9, 100)[..] && read[100..] == read[..100]);
+    let mut unsent = Vec::new();
+    server.rings.send([(id, &b"more"[..])].into_iter(), &mut unsent);
+    assert_eq!(unsent, []);
+    client.read_exact(&mut read[..4]).unwrap();
+    assert_eq!(&read[..4], b"more");
+}
+
+#[test]
+fn a_half_closed_client_still_reads() {
+    let mut server = Server::new(small());
+    let mut client = server.connect();
+    let (id, _) = server.accept();
+    client.write_all(b"last words").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    server.until(|server| !server.ended.is_empty());
+    assert_eq!(server.ended, [(id, None)]);
+    assert_eq!(server.received(id), b"last words");
+
+    let mut unsent = Vec::new();
+    server.rings.send([(id, &b"farewell"[..])].into_iter(), &mut unsent);
+    assert_eq!(unsent, []);
+    server.rings.close(id);
+    let mut read = Vec::new();
+    server.drive(|| assert!(client.read_to_end(&mut read).is_ok()));
+    assert_eq!(read, b"farewell");
+}
+
+#[test]
+fn a_reset_ends_the_connection_with_its_error() {
+    let mut server = Server::new(small());
+    let client = server.connect();
+    let (id, _) = server.accept();
+    let socket = socket2::Socket::from(client);
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
+    drop(socket);
+    server.until(|server| !server.ended.is_empty());
+    assert_eq!(server.ended, [(id, Some(libc::ECONNRESET))]);
+
+    let mut unsent = Vec::new();
+    server.rings.send([(id, &b"hello"[..])].into_iter(), &mut unsent);
+    assert_eq!(unsent, [Unsent { id, written: 0, broken: true }]);
+    server.rings.close(id);
+    server.until(Server::is_empty);
+}
+
+#[test]
+fn shutdown_ends_what_the_client_reads() {
+    let mut server = Server::new(small());
+    let mut client = server.connect();
+    let (id, _) = server.accept();
+    let mut unsent = Vec::new();
+    server.rings.send([(id, &b"the end"[..])].into_iter(), &mut unsent);
+    server.rings.shutdown(id);
+    let mut read = Vec::new();
+    server.drive(|| assert!(client.read_to_end(&mut read).is_ok()));
+    assert_eq!(read, b"the end");
+    client.write_all(b"understood").unwrap();
+    drop(client);
+    server.until(|server| server.ended == [(id, None)]);
+    assert_eq!(server.received(id), b"understood");
+    server.rings.close(id);
+    server.until(Server::is_empty);
+}
+
+#[test]
+fn a_closed_slot_is_used_again_in_a_new_generation() {
+    let config = Config { connections_per_ring: 1, max_connections: 1, ..small() };
+    let mut server = Server::new(config);
+    let mut before = None;
+    for round in 0..20 {
+        let mut client = server.connect();
+        let (id, _) = server.accept();
+        assert_eq!((id.ring(), id.slot()), (0, 0));
+        assert_ne!(Some(id), before);
+        // Bytes that are under way when it is closed belong to nobody, least of all to the next.
+        client.write_all(b"too late").unwrap();
+        if round % 2 == 0 {
+            server.rings.await_writable(id);
+        }
+        server.rings.close(id);
+        before = Some(id);
+        server.drive(|| {
+            let _ = client.read(&mut [0; 8]);
+        });
+        assert_eq!(server.received(id), b"");
+    }
+    server.until(Server::is_empty);
+}
+
+#[test]
+fn a_void_id_does_nothing() {
+    let mut server = Server::new(small());
+    let _first = server.connect();
+    let (id, _) = server.accept();
+    server.rings.close(id);
+    server.until(Server::is_empty);
+    let _second = server.connect();
+    let (other, _) = server.accept();
+    let unknown = ConnectionId::new(7, 7, 7);
+    for void in [id, unknown] {
+        server.rings.close(void);
+        server.rings.shutdown(void);
+        server.rings.await_writable(void);
+        let mut unsent = Vec::new();
+        server.rings.send([(void, &b"?"[..])].into_iter(), &mut unsent);
+        assert_eq!(unsent, [Unsent { id: void, written: 0, broken: true }]);
+    }
+    server.turn();
+    assert_eq!(server.rings.open_connections(), 1);
+    assert!(server.writable.is_empty() && server.ended.is_empty());
+    server.rings.close(other);
+    server.until(Server::is_empty);
+}
+
+#[test]
+fn clients_are_spread_over_as_many_rings_as_they_need() {
+    let config = Config { connections_per_ring: 8, accepts: 5, ..small() };
+    let mut server = Server::new(config);
+    let mut clients: Vec<_> = (0..30).map(|_| server.connect()).collect();
+    let ids = server.accept_from(&clients);
+    server.until(|server| server.rings.accepts_under_way() == 5);
+    assert_eq!(server.rings.ring_count(), 5, "four for thirty clients, one for those to come");
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.write_all(&pattern(number, 50)).unwrap();
+    }
+    // Woken by every ring: each waits asleep.
+    server.until(|server| ids.iter().all(|id| server.received(*id).len() == 50));
+    for (number, id) in ids.iter().enumerate() {
+        assert!(server.received(*id) == pattern(number, 50));
+    }
+    let bytes = pattern(5, 500);
+    server.rings.send(ids.iter().map(|id| (*id, &bytes[..])), &mut Vec::new());
+    for client in &mut clients {
+        let mut read = vec![0; 500];
+        client.read_exact(&mut read).unwrap();
+        assert!(read == bytes);
+    }
+    ids.iter().for_each(|id| server.rings.close(*id));
+    server.until(Server::is_empty);
+    // The free slots are used before another ring is set up.
+    let clients: Vec<_> = (0..30).map(|_| server.connect()).collect();
+    server.accept_from(&clients);
+    assert_eq!(server.rings.ring_count(), 5);
+}
+
+#[test]
+fn clients_beyond_the_last_slot_wait_and_none_is_lost() {
+    let config = Config { connections_per_ring: 4, max_connections: 8, accepts: 3, ..small() };
+    let mut server = Server::new(config);
+    let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.write_all(&[number as u8]).unwrap();
+    }
+    let mut seen = Vec::<u8>::new();
+    while seen.len() < 20 {
+        let wanted = (20 - seen.len()).min(8);
+        server.until(|server| {
+            let received = |(id, _): &(ConnectionId, _)| !server.received(*id).is_empty();
+            server.accepted.iter().filter(|it| received(it)).count() == wanted
+        });
+        assert_eq!(server.rings.open_connections(), wanted);
+        assert_eq!(server.rings.accepts_under_way(), if wanted == 8 { 0 } else { 3 });
+        for (id, _) in std::mem::take(&mut server.accepted) {
+            seen.extend(server.received(id));
+            server.rings.close(id);
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..20).collect::<Vec<u8>>());
+}
+
+#[test]
+fn running_out_of_buffers_delays_and_loses_nothing() {
+    for incremental_buffers in [false, true] {
+        let config = Config {
+            buffers_per_ring: 2,
+            buffer_size: 64,
+            incremental_buffers,
+            connections_per_ring: 64,
+            ..small()
+        };
+        let mut server = Server::new(config);
+        let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
+        let ids = server.accept_from(&clients);
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.write_all(&pattern(number, 1000)).unwrap();
+        }
+        server.until(|server| ids.iter().all(|id| server.received(*id).len() == 1000));
+        for (number, id) in ids.iter().enumerate() {
+            assert!(server.received(*id) == pattern(number, 1000), "client {number}");
+        }
+        assert!(server.starved > 0, "the test is to run out of buffers");
+    }
+}
+
+#[test]
+fn a_closed_connection_that_waits_for_a_buffer_is_forgotten() {
+    let config = Config { buffers_per_ring: 1, buffer_size: 16, ..small() };
+    let mut server = Server::new(config);
+    let mut clients: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    let ids = server.accept_from(&clients);
+    for client in &mut clients {
+        client.write_all(&[1; 200]).unwrap();
+    }
+    server.turn();
+    ids.iter().for_each(|id| server.rings.close(*id));
+    server.until(Server::is_empty);
+}
+
+#[test]
+fn stop_accepting_refuses_further_clients_and_keeps_the_others() {
+    let mut server = Server::new(small());
+    let mut client = server.connect();
+    let (id, _) = server.accept();
+    server.rings.stop_accepting();
+    server.until(|server| server.rings.accepts_under_way() == 0);
+    assert_eq!(server.failed, 0);
+    assert!(TcpStream::connect(server.address).is_err());
+    client.write_all(b"still here").unwrap();
+    server.until(|server| server.received(id) == b"still here");
+    server.rings.close(id);
+    server.until(Server::is_empty);
+    assert_eq!(server.rings.taken_slots(), 0);
+}
+
+#[test]
+fn received_bytes_may_be_changed_in_place() {
+    let mut server = Server::new(small());
+    let mut client = server.connect();
+    server.accept();
+    client.write_all(b"masked").unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        assert!(Instant::now() < deadline);
+        server.rings.gather();
+        if let Some(Completion::Received { bytes, .. }) = server.rings.next_completion() {
+            bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
+            let changed: Vec<u8> = b"masked".iter().map(|byte| byte ^ 0x55).collect();
+            assert_eq!(bytes, changed);
+            return;
+        }
+    }
+}
+
+/// A shard that writes down what happens to it.
+struct Server {
+    rings: Rings,
+    doorbell: Arc<Doorbell>,
+    address: SocketAddr,
+    accepted: Vec<(ConnectionId, SocketAddr)>,
+    received: std::collections::HashMap<ConnectionId, Vec<u8>>,
+    ended: Vec<(ConnectionId, Option<i32>)>,
+    writable: Vec<ConnectionId>,
+    failed: usize,
+    /// How often a connection was found waiting for a buffer.
+    starved: usize,
+}
+
+impl Server {
+    fn new(config: Config) -> Self {
+        Self::at("127.0.0.1:0", config)
+    }
+
+    fn at(address: &str, config: Config) -> Self {
+        let address = address.parse().unwrap();
+        let listener = listener::bind(address, 1, &Options::default()).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
+        let doorbell = Arc::new(Doorbell::new().unwrap());
+        Self {
+            rings: Rings::new(&config, listener, Arc::clone(&doorbell)).unwrap(),
+            doorbell,
+            address,
+            accepted: Vec::new(),
+            received: std::collections::HashMap::new(),
+            ended: Vec::new(),
+            writable: Vec::new(),
+            failed: 0,
+            starved: 0,
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let client = TcpStream::connect(self.address).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client
+    }
+
+    /// The next client that was not asked for yet.
+    fn accept(&mut self) -> (ConnectionId, SocketAddr) {
+        self.until(|server| !server.accepted.is_empty());
+        self.accepted.remove(0)
+    }
+
+    /// The ids of these clients, in their order.
+    fn accept_from(&mut self, clients: &[TcpStream]) -> Vec<ConnectionId> {
+        self.until(|server| server.accepted.len() >= clients.len());
+        let accepted = std::mem::take(&mut self.accepted);
+        let id_of = |client: &TcpStream| {
+            let address = client.local_addr().unwrap();
+            accepted.iter().find(|(_, peer)| *peer == address).expect("each was accepted").0
+        };
+        clients.iter().map(id_of).collect()
+    }
+
+    fn received(&self, id: ConnectionId) -> &[u8] {
+        self.received.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// No connection holds a slot or a buffer, not even one that is going.
+    fn is_empty(&self) -> bool {
+        self.rings.open_connections() == 0
+            && self.rings.taken_slots() == self.rings.accepts_under_way()
+    }
+
+    fn turn(&mut self) {
+        self.rings.gather();
+        while let Some(completion) = self.rings.next_completion() {
+            match completion {
+                Completion::Accepted { id, peer } => self.accepted.push((id, peer)),
+                Completion::AcceptFailed { .. } => self.failed += 1,
+                Completion::Received { id, bytes } => {
+                    self.received.entry(id).or_default().extend_from_slice(bytes);
+                }
+                Completion::Ended { id, error } => {
+                    self.ended.push((id, error.and_then(|error| error.raw_os_error())));
+                }
+                Completion::Writable { id } => self.writable.push(id),
+            }
+        }
+        self.starved += self.rings.starved();
+    }
+
+    /// Turns, and sleeps in between, until `condition` holds.
+    fn until(&mut self, condition: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition(self) {
+            assert!(Instant::now() < deadline, "it never happens");
+            park(&mut self.rings, Some(deadline), || true);
+            self.turn();
+        }
+    }
+
+    /// Turns while `client` runs on a thread of its own.
+    fn drive(&mut self, client: impl FnOnce() + Send) {
+        let doorbell = Arc::clone(&self.doorbell);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                client();
+                done.store(true, Ordering::Release);
+                doorbell.ring();
+            });
+            let deadline = Instant::now() + PATIENCE;
+            while !done.load(Ordering::Acquire) {
+                assert!(Instant::now() < deadline, "the client never ends");
+                park(&mut self.rings, Some(deadline), || !done.load(Ordering::Acquire));
+                self.turn();
+            }
+        });
+    }
+}
+
+/// `Rings::park` without an executor.
+fn park(rings: &mut Rings, until: Option<Instant>, idle: impl FnOnce() -> bool) {
+    let park = pin!(rings.park(until, idle));
+    assert_eq!(park.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()));
+}
+
+fn small() -> Config {
+    Config {
+        connections_per_ring: 100,
+        max_connections: 1000,
+        buffers_per_ring: 16,
+        buffer_size: 256,
+        accepts: 4,
+        ..Config::default()
+    }
+}
+
+fn small_incremental() -> Config {
+    Config { incremental_buffers: true, ..small() }
+}
+
+/// Bytes that are wrong when they are somewhere else.
+fn pattern(seed: usize, length: usize) -> Vec<u8> {
+    let mut state = seed as u32 ^ 0x9e37_79b9;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,134 @@
+//! Broadcasts: dispatch to this shard's subscribers, then forward to the other shards.
+//!
+//! [`Core::dispatch`] is the whole fan-out. It is written over a range of the topic's subscribers,
+//! so that it makes no difference whether a topic is served in one go or in slices.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::process::{GlobalProcessId, Mail, ProcessId};
+use super::send_queue::Frame;
+use super::topics::{Kind, Subscriber, TopicIndex};
+use super::Core;
+use crate::channel::Stop;
+use crate::protocol::phoenix::{EncodeError, Version};
+use crate::pubsub::{Broadcast, BroadcastError};
+
+/// A broadcast's frames as this shard hands them out: made once each, counted without atomics.
+struct Frames<'a> {
+    broadcast: &'a Broadcast,
+    frames: [Option<Frame>; 2],
+}
+
+impl Frames<'_> {
+    #[inline]
+    fn get(&mut self, version: Version) -> Result<&Frame, EncodeError> {
+        let frame = &mut self.frames[version as usize];
+        if frame.is_none() {
+            *frame = Some(Rc::new(self.broadcast.frame(version)?));
+        }
+        Ok(frame.as_ref().expect("just made"))
+    }
+}
+
+impl Core {
+    /// Sends a broadcast to everyone on this node.
+    pub(crate) fn broadcast(&mut self, broadcast: &Broadcast) -> Result<(), BroadcastError> {
+        self.dispatch_topic(broadcast)?;
+        self.forward(broadcast)
+    }
+
+    /// Sends a broadcast to this shard's subscribers.
+    pub(crate) fn dispatch_topic(&mut self, broadcast: &Broadcast) -> Result<(), EncodeError> {
+        let Some(topic) = self.topics.find(broadcast.topic()) else { return Ok(()) };
+        let everyone = 0..self.topics.subscribers(topic).len();
+        self.dispatch(topic, broadcast, everyone)
+    }
+
+    /// Sends a broadcast to the topic's subscribers at the places `range`.
+    ///
+    /// An error says that it can't be encoded for one of them; those before him were served, as in
+    /// Phoenix.
+    fn dispatch(
+        &mut self,
+        topic: TopicIndex,
+        broadcast: &Broadcast,
+        range: Range<usize>,
+    ) -> Result<(), EncodeError> {
+        let from = self.local_process(broadcast.from());
+        let mut frames = Frames { broadcast, frames: [None, None] };
+        for place in range {
+            let subscriber = self.topics.subscribers(topic)[place];
+            let is_sender = from.is_some_and(|from| from.index == subscriber.process);
+            match subscriber.kind {
+                Kind::Fastlane if !is_sender => self.fastlane(subscriber, &mut frames)?,
+                Kind::Intercepting if !is_sender => {
+                    let mount = &self.mounts[usize::from(subscriber.mount)];
+                    if mount.routes[usize::from(subscriber.route)].1.intercepts(broadcast.event()) {
+                        self.deliver_broadcast(subscriber.process, Mail::Out(broadcast.clone()));
+                    } else {
+                        self.fastlane(subscriber, &mut frames)?;
+                    }
+                }
+                Kind::Plain if !is_sender => {
+                    self.deliver_broadcast(subscriber.process, Mail::Broadcast(broadcast.clone()));
+                }
+                Kind::Socket if broadcast.event() == "disconnect" => {
+                    self.disconnecting.push(subscriber.connection);
+                }
+                Kind::Fastlane | Kind::Intercepting | Kind::Plain | Kind::Socket => {}
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn fastlane(&mut self, to: Subscriber, frames: &mut Frames<'_>) -> Result<(), EncodeError> {
+        let frame = frames.get(to.version)?;
+        if let Some(connection) = self.connections.find(to.connection) {
+            self.counters.deliveries += 1;
+            self.send_queue.queue_frame(to.connection, &mut connection.outbox, frame);
+            if connection.outbox.owes() > self.limits.max_send_queue {
+                self.check_backlog(to.connection);
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver_broadcast(&mut self, process: u32, mail: Mail) {
+        let (id, process) = self.processes.at(process);
+        if process.mailbox.len() < self.limits.max_mailbox {
+            process.mailbox.push(mail);
+            self.ready.push_back(id);
+        } else {
+            // He would miss a message and never know. So he ends, and his client joins anew.
+            self.counters.overloaded += 1;
+            self.end_process(id, Stop::Error("mailbox full".to_owned()));
+        }
+    }
+
+    /// Hands the broadcast to the other shards that have subscribers.
+    fn forward(&mut self, broadcast: &Broadcast) -> Result<(), BroadcastError> {
+        let interest = &self.shared.interest;
+        if !interest.is_shared() {
+            return Ok(());
+        }
+        let slot = interest.slot(broadcast.topic());
+        let mut missed = 0;
+        for shard in interest.shards(slot).filter(|&shard| shard != self.shard) {
+            if !self.mesh.push(shard, broadcast) {
+                self.counters.mesh_full += 1;
+                missed += 1;
+            }
+        }
+        if missed == 0 { Ok(()) } else { Err(BroadcastError::Overloaded { shards: missed }) }
+    }
+
+    fn local_process(&self, id: Option<GlobalProcessId>) -> Option<ProcessId> {
+        id.filter(|id| id.shard as usize == self.shard).map(|id| id.process)
+    }
+
+    pub(crate) fn global(&self, process: ProcessId) -> GlobalProcessId {
+        GlobalProcessId { shard: self.shard as u32, process }
+    }
+}

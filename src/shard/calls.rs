@@ -1,0 +1,200 @@
+//! What a callback asks of its shard: push, reply, subscribe, timers, messages to itself.
+
+use std::any::Any;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Core;
+use super::process::{Mail, ProcessId, Status};
+use super::remote::LateReply;
+use super::timers::{Due, MakeInfo};
+use super::topics::{Kind, Removed, Subscriber, TopicIndex};
+use crate::channel::AddressError;
+use crate::io::ConnectionId;
+use crate::payload::Payload;
+use crate::protocol::phoenix::{EncodeError, Ref, RefBuf, Version};
+
+impl Core {
+    pub(crate) fn push(
+        &mut self,
+        id: ProcessId,
+        event: &str,
+        payload: &Payload,
+    ) -> Result<(), EncodeError> {
+        let Some(process) = self.processes.find(id) else { return Ok(()) };
+        let (connection, join_ref) = (process.connection, process.join_ref.clone());
+        let topic = self.topics.name(process.topic).clone();
+        self.write(connection, payload, |version, out| {
+            let join_ref = join_ref.as_ref();
+            version.encode_push(out, join_ref, Ref::NULL, &topic, event, payload.as_raw())
+        })
+    }
+
+    pub(crate) fn reply(
+        &mut self,
+        id: ProcessId,
+        message_ref: &RefBuf,
+        status: &str,
+        response: &Payload,
+    ) -> Result<(), EncodeError> {
+        let Some(process) = self.processes.find(id) else { return Ok(()) };
+        let (connection, join_ref) = (process.connection, process.join_ref.clone());
+        let topic = self.topics.name(process.topic).clone();
+        self.write(connection, response, |version, out| {
+            let (join_ref, message_ref) = (join_ref.as_ref(), message_ref.as_ref());
+            let topic = (&*topic).into();
+            version.encode_reply(out, join_ref, message_ref, topic, status, response.as_raw())
+        })
+    }
+
+    pub(crate) fn late_reply(&mut self, id: ProcessId, message_ref: RefBuf) -> LateReply {
+        let process = self.process(id);
+        let (connection, topic) = (process.connection, process.topic);
+        LateReply {
+            join_ref: process.join_ref.clone(),
+            remote: self.remote.clone(),
+            connection,
+            version: self.connections.version(connection).unwrap_or(Version::V2),
+            topic: (&**self.topics.name(topic)).into(),
+            message_ref,
+        }
+    }
+
+    /// Queues a finished frame for one socket, if it is still there.
+    pub(crate) fn send_frame(&mut self, id: ConnectionId, frame: Bytes) {
+        if self.connections.session(id).is_none() {
+            return;
+        }
+        let connection = self.connections.find(id).expect("just seen");
+        self.send_queue.queue_frame(id, &mut connection.outbox, &Rc::new(frame));
+        self.check_backlog(id);
+    }
+
+    pub(crate) fn deliver_info(
+        &mut self,
+        id: ProcessId,
+        info: Box<dyn Any + Send>,
+    ) -> Result<(), AddressError> {
+        let max = self.limits.max_mailbox;
+        let process = self.processes.find(id).ok_or(AddressError::Gone)?;
+        if matches!(process.status, Status::Failing | Status::Closing) {
+            return Err(AddressError::Gone);
+        }
+        if process.mailbox.len() >= max {
+            return Err(AddressError::Full);
+        }
+        self.mail(id, Mail::Info(info));
+        Ok(())
+    }
+
+    pub(crate) fn send_after(
+        &mut self,
+        process: ProcessId,
+        delay: Duration,
+        info: Box<dyn Any + Send>,
+    ) {
+        self.timers.add(self.now + delay, Due::Info { process, info });
+    }
+
+    pub(crate) fn send_every(&mut self, process: ProcessId, period: Duration, make: MakeInfo) {
+        let period = period.max(Duration::from_millis(1));
+        self.timers.add(self.now + period, Due::Every { process, period, make });
+    }
+
+    /// Acts on a timer that is due.
+    pub(crate) fn handle_due(&mut self, due: Due) {
+        match due {
+            Due::Wake(waker) => self.wakes.push(waker),
+            Due::Info { process, info } => {
+                if self.deliver_info(process, info) == Err(AddressError::Full) {
+                    self.counters.overloaded += 1;
+                    tracing::warn!("a channel's mailbox is full: a timer's message is lost");
+                }
+            }
+            Due::Every { process, period, make } => {
+                if self.deliver_info(process, make()) != Err(AddressError::Gone) {
+                    self.timers.add(self.now + period, Due::Every { process, period, make });
+                }
+            }
+            Due::Overdue(process) => self.overdue(process),
+        }
+    }
+
+    pub(crate) fn subscribe(&mut self, id: ProcessId, topic: &str) {
+        let Some(process) = self.processes.find(id) else { return };
+        let subscriber = Subscriber {
+            connection: process.connection,
+            process: id.index,
+            mount: process.mount,
+            route: process.route,
+            kind: Kind::Plain,
+            version: Version::V2,
+        };
+        let index = self.topics.hold(topic);
+        let position = self.add_subscriber(index, subscriber);
+        self.process(id).rare.get_or_insert_default().subscriptions.push((index, position));
+    }
+
+    pub(crate) fn unsubscribe(&mut self, id: ProcessId, topic: &str) {
+        let Some(index) = self.topics.find(topic) else { return };
+        while let Some(rare) = self.processes.find(id).and_then(|process| process.rare.as_mut()) {
+            let Some(place) = rare.subscriptions.iter().position(|(held, _)| *held == index) else {
+                return;
+            };
+            let (_, position) = rare.subscriptions.swap_remove(place);
+            self.remove_subscriber(index, position);
+            self.topics.release(index);
+        }
+    }
+
+    /// Ends all subscriptions of a process, to its own topic and to others.
+    pub(crate) fn leave_topics(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.find(id) else { return };
+        let topic = process.topic;
+        if let Some(position) = process.position.take() {
+            self.remove_subscriber(topic, position);
+        }
+        while let Some((index, position)) = self
+            .processes
+            .find(id)
+            .and_then(|process| process.rare.as_mut()?.subscriptions.pop())
+        {
+            self.remove_subscriber(index, position);
+            self.topics.release(index);
+        }
+    }
+
+    pub(crate) fn add_subscriber(&mut self, topic: TopicIndex, subscriber: Subscriber) -> u32 {
+        let (position, is_first) = self.topics.subscribe(topic, subscriber);
+        if is_first {
+            self.interest.add(&self.shared.interest, self.topics.name(topic));
+        }
+        position
+    }
+
+    pub(crate) fn remove_subscriber(&mut self, topic: TopicIndex, position: u32) {
+        let Removed { moved, from, was_last } = self.topics.unsubscribe(topic, position);
+        if was_last {
+            self.interest.remove(&self.shared.interest, self.topics.name(topic));
+        }
+        let Some(moved) = moved else { return };
+        // Whoever stands at the freed place now is told so.
+        match moved.kind {
+            Kind::Fastlane | Kind::Intercepting => {
+                self.processes.at(moved.process).1.position = Some(position);
+            }
+            Kind::Plain => {
+                let (_, process) = self.processes.at(moved.process);
+                let rare = process.rare.as_mut().expect("it has a subscription");
+                let held = rare.subscriptions.iter_mut().find(|held| **held == (topic, from));
+                held.expect("a subscriber knows its place").1 = position;
+            }
+            Kind::Socket => {
+                let session = self.connections.session(moved.connection);
+                session.expect("it is subscribed while it is open").id = Some((topic, position));
+            }
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! Processes: joined channels, and how their callbacks run.
+//!
+//! At rest a process is plain data: an entry in the shard's table, and the application's state in
+//! its [`Cell`]. To run a callback the state is moved into one generic future, [`drive`], which is
+//! polled on the spot. Nearly always it is ready at once and gives the state back; then its
+//! allocation goes back to the route for the next one. Only a callback that waits keeps it, until
+//! its waker has fired and it is polled again.
+//!
+//! The shard's tables are never borrowed while the application's code runs, so a callback may
+//! push, broadcast and subscribe as it likes. Two callbacks are never inside one another: what a
+//! callback sends to a process, its own included, waits in that process' mailbox.
+
+use std::any::Any;
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::mount::RouteHandler;
+use super::topics::TopicIndex;
+use super::wakers::Alarm;
+use super::{Core, Local};
+use crate::channel::{Channel, Context, Crash, Rejection, Reply, Stop, Topic};
+use crate::event::{EventError, FromEvent, decode_params};
+use crate::io::ConnectionId;
+use crate::payload::{Payload, PayloadRef};
+use crate::protocol::phoenix::{Field, RefBuf};
+use crate::pubsub::Broadcast;
+use crate::socket::{Refused, SocketHandler};
+
+/// A process of this shard. Void when it has ended, even if its place is taken again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ProcessId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl ProcessId {
+    pub(crate) fn pack(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    pub(crate) fn unpack(packed: u64) -> Self {
+        Self { index: packed as u32, generation: (packed >> 32) as u32 }
+    }
+}
+
+/// A process of any shard of this endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GlobalProcessId {
+    pub(crate) shard: u32,
+    pub(crate) process: ProcessId,
+}
+
+/// What the shard knows of a joined channel.
+pub(crate) struct Process {
+    pub(crate) generation: u32,
+    pub(crate) status: Status,
+    pub(crate) mount: u8,
+    pub(crate) route: u8,
+    /// The client joined with a null `join_ref`. Then `join_ref` below is the ref of the join,
+    /// which replies and pushes carry, while everything else carries null.
+    pub(crate) null_join_ref: bool,
+    pub(crate) connection: ConnectionId,
+    pub(crate) topic: TopicIndex,
+    /// The place among the topic's subscribers, while it is one.
+    pub(crate) position: Option<u32>,
+    pub(crate) join_ref: RefBuf,
+    pub(crate) mailbox: Mailbox,
+    /// The application's part. Absent while a callback is being polled.
+    pub(crate) cell: Option<Box<dyn Cell>>,
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// What few processes have.
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// While joining: the ref of the join, to answer it.
+    pub(crate) join_message_ref: RefBuf,
+    /// While joining: the `join_ref` of the channel that this one takes the place of. It is told
+    /// that it is closed when the join has been answered.
+    pub(crate) replaces: Option<RefBuf>,
+    /// The alarm of a callback that waits.
+    pub(crate) alarm: Option<Alarm>,
+    /// It ends when the callback that runs is done, and why.
+    pub(crate) ending: Option<Stop>,
+    /// Topics besides its own, and its place among their subscribers.
+    pub(crate) subscriptions: SmallVec<[(TopicIndex, u32); 2]>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// `join` runs.
+    Joining,
+    Joined,
+    /// `terminate` runs; the client is told of an error afterwards.
+    Failing,
+    /// `terminate` runs; the client knows, or is gone.
+    Closing,
+}
+
+/// What waits for a process: boxed, because most have nothing most of the time.
+#[derive(Default)]
+#[allow(clippy::box_collection, reason = "eight bytes at rest rather than thirty-two")]
+pub(crate) struct Mailbox(Option<Box<VecDeque<Mail>>>);
+
+impl Mailbox {
+    pub(crate) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(crate) fn push(&mut self, mail: Mail) {
+        self.0.get_or_insert_default().push_back(mail);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Mail> {
+        let queue = self.0.as_mut()?;
+        let mail = queue.pop_front();
+        if queue.is_empty() {
+            self.0 = None;
+        }
+        mail
+    }
+
+    pub(crate) fn take(&mut self) -> VecDeque<Mail> {
+        self.0.take().map_or_else(VecDeque::new, |queue| *queue)
+    }
+}
+
+/// Something that waits in a mailbox.
+pub(crate) enum Mail {
+    /// A client's event.
+    Event { message_ref: RefBuf, event: String, payload: Payload },
+    /// The client leaves.
+    Leave { message_ref: RefBuf },
+    /// A broadcast to intercept.
+    Out(Broadcast),
+    /// A broadcast of another topic.
+    Broadcast(Broadcast),
+    Info(Box<dyn Any + Send>),
+    /// Whatever the client sent for this topic while it was joining, to be looked at afterwards as
+    /// if the join had held it up.
+    Behind(Box<OwnedMessage>),
+}
+
+/// A client's message that outlives its receive buffer.
+pub(crate) struct OwnedMessage {
+    pub(crate) join_ref: RefBuf,
+    pub(crate) message_ref: RefBuf,
+    pub(crate) topic: Rc<str>,
+    pub(crate) event: String,
+    pub(crate) payload: Payload,
+}
+
+/// The processes of a shard.
+#[derive(Default)]
+pub(crate) struct Processes {
+    entries: Slab<Process>,
+    generation: u32,
+}
+
+impl Processes {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn insert(&mut self, make: impl FnOnce(ProcessId) -> Process) -> ProcessId {
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.entries.vacant_entry();
+        let index = u32::try_from(entry.key()).expect("processes fit u32");
+        let id = ProcessId { index, generation: self.generation };
+        entry.insert(make(id));
+        id
+    }
+
+    #[inline]
+    pub(crate) fn find(&mut self, id: ProcessId) -> Option<&mut Process> {
+        let process = self.entries.get_mut(id.index as usize)?;
+        (process.generation == id.generation).then_some(process)
+    }
+
+    /// The process at this place, whose id is known to be current.
+    pub(crate) fn at(&mut self, index: u32) -> (ProcessId, &mut Process) {
+        let process = &mut self.entries[index as usize];
+        (ProcessId { index, generation: process.generation }, process)
+    }
+
+    pub(crate) fn remove(&mut self, id: ProcessId) -> Option<Process> {
+        self.find(id)?;
+        let process = self.entries.remove(id.index as usize);
+        if self.entries.capacity() > 1024 && self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to_fit();
+        }
+        Some(process)
+    }
+
+    /// Every process' id.
+    pub(crate) fn ids(&self) -> Vec<ProcessId> {
+        let entries = self.entries.iter();
+        let id = |(index, process): (usize, &Process)| ProcessId {
+            index: index as u32,
+            generation: process.generation,
+        };
+        entries.map(id).collect()
+    }
+}
+
+/// The application's part of a process: its state at rest, or the callback that waits.
+pub(crate) trait Cell {
+    /// Starts a callback and polls it once. Only while none runs.
+    fn start(&mut self, call: Call<'_>, cx: &mut TaskContext<'_>) -> Poll<Outcome>;
+
+    /// Polls the callback that waits.
+    fn resume(&mut self, cx: &mut TaskContext<'_>) -> Poll<Outcome>;
+
+    /// No callback has begun and not ended.
+    fn is_resting(&self) -> bool;
+}
+
+/// A callback to run, and what it is given.
+pub(crate) enum Call<'a> {
+    Join { params: PayloadRef<'a> },
+    Event { message_ref: RefBuf, event: Field<'a>, payload: PayloadRef<'a> },
+    Out(Broadcast),
+    Broadcast(Broadcast),
+    Info(Box<dyn Any + Send>),
+    Terminate(Stop),
+}
+
+/// How a callback has ended.
+pub(crate) enum Outcome {
+    Joined(Payload),
+    Refused(Payload),
+    Done,
+    Stop(Stop),
+    Crashed(Crash),
+    Terminated,
+}
+
+/// What every callback of a process needs: it travels with the state.
+pub(crate) struct Env<C: Channel> {
+    pub(crate) route: Rc<RouteShared<C>>,
+    pub(crate) process: ProcessId,
+    pub(crate) socket: Rc<C::Socket>,
+    pub(crate) topic: Topic,
+}
+
+impl<C: Channel> Env<C> {
+    pub(crate) fn core(&self) -> RefMut<'_, Core> {
+        self.route.local.core.borrow_mut()
+    }
+}
+
+/// What the processes of a route share on this shard.
+pub(crate) struct RouteShared<C: Channel> {
+    pub(crate) local: Rc<Local>,
+    pub(crate) app: Arc<<C::Socket as SocketHandler>::App>,
+    pub(crate) value: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// A route on this shard: makes the cells of its processes.
+pub(crate) struct Route<C: Channel, F> {
+    shared: Rc<RouteShared<C>>,
+    engine: Rc<Engine<C, F>>,
+}
+
+/// How the callbacks of a channel type become futures, and the allocation that they take in turns.
+struct Engine<C: Channel, F> {
+    drive: fn(Option<C>, Env<C>, TypedCall<C>) -> F,
+    spare: RefCell<Option<FutureBox<F>>>,
+}
+
+type FutureBox<F> = Pin<Box<Option<F>>>;
+
+/// The route of a channel type.
+pub(crate) fn route<C: Channel>(shared: RouteShared<C>) -> Box<dyn RouteHandler> {
+    fn with<C: Channel, F: Future<Output = Finished<C>> + 'static>(
+        shared: RouteShared<C>,
+        drive: fn(Option<C>, Env<C>, TypedCall<C>) -> F,
+    ) -> Box<dyn RouteHandler> {
+        let engine = Rc::new(Engine { drive, spare: RefCell::new(None) });
+        Box::new(Route { shared: Rc::new(shared), engine })
+    }
+    with(shared, drive::<C>)
+}
+
+impl<C, F> RouteHandler for Route<C, F>
+where
+    C: Channel,
+    F: Future<Output = Finished<C>> + 'static,
+{
+    fn spawn(&self, process: ProcessId, socket: &Rc<dyn Any>, topic: Topic) -> Box<dyn Cell> {
+        let socket = socket.clone().downcast().expect("a route's mount has this socket type");
+        let env = Env { route: self.shared.clone(), process, socket, topic };
+        Box::new(ChannelCell { engine: self.engine.clone(), rest: Some((None, env)), running: None })
+    }
+
+    fn intercepts(&self, event: &str) -> bool {
+        C::INTERCEPT.contains(&event)
+    }
+
+    fn is_intercepting(&self) -> bool {
+        !C::INTERCEPT.is_empty()
+    }
+
+    fn name(&self) -> &'static str {
+        std::any::type_name::<C>()
+    }
+}
+
+struct ChannelCell<C: Channel, F> {
+    engine: Rc<Engine<C, F>>,
+    /// The state (none before `join` has returned it). Absent while a callback runs.
+    rest: Option<(Option<C>, Env<C>)>,
+    running: Option<FutureBox<F>>,
+}
+
+impl<C, F> Cell for ChannelCell<C, F>
+where
+    C: Channel,
+    F: Future<Output = Finished<C>> + 'static,
+{
+    fn start(&mut self, call: Call<'_>, cx: &mut TaskContext<'_>) -> Poll<Outcome> {
+        let call = match TypedCall::decode(call) {
+            Ok(call) => call,
+            Err(crash) => return Poll::Ready(Outcome::Crashed(crash)),
+        };
+        let (state, env) = self.rest.take().expect("a callback starts only when none runs");
+        let spare = self.engine.spare.take();
+        let mut future = spare.unwrap_or_else(|| Box::pin(None));
+        future.as_mut().set(Some((self.engine.drive)(state, env, call)));
+        self.running = Some(future);
+        self.resume(cx)
+    }
+
+    fn resume(&mut self, cx: &mut TaskContext<'_>) -> Poll<Outcome> {
+        let mut future = self.running.take().expect("a callback waits");
+        let running = future.as_mut().as_pin_mut().expect("set when it was started");
+        match running.poll(cx) {
+            Poll::Pending => {
+                self.running = Some(future);
+                Poll::Pending
+            }
+            Poll::Ready(finished) => {
+                future.as_mut().set(None);
+                self.engine.spare.replace(Some(future));
+                self.rest = Some((finished.state, finished.env));
+                Poll::Ready(finished.outcome)
+            }
+        }
+    }
+
+    fn is_resting(&self) -> bool {
+        self.rest.is_some()
+    }
+}
+
+/// A [`Call`] in the channel's own types.
+enum TypedCall<C: Channel> {
+    Join(C::Params),
+    Event { message_ref: RefBuf, event: C::Event },
+    Unknown { message_ref: RefBuf, event: String, payload: Payload, error: EventError },
+    Out(Broadcast),
+    Broadcast(Broadcast),
+    Info(C::Info, PhantomData<C>),
+    Terminate(Stop),
+}
+
+impl<C: Channel> TypedCall<C> {
+    fn decode(call: Call<'_>) -> Result<Self, Crash> {
+        Ok(match call {
+            Call::Join { params } => Self::Join(decode_params(params)?),
+            Call::Event { message_ref, event, payload } => {
+                // An event that is no string reaches the channel as its JSON text.
+                let (name, decoded) = match &event {
+                    Field::Text(name) => (name.as_ref(), C::Event::from_event(name, payload)),
+                    Field::Other(raw) => {
+                        (std::str::from_utf8(raw).unwrap_or_default(), Err(EventError::Unknown))
+                    }
+                };
+                match decoded {
+                    Ok(event) => Self::Event { message_ref, event },
+                    Err(error) => Self::Unknown {
+                        message_ref,
+                        event: name.to_owned(),
+                        payload: payload.to_payload(),
+                        error,
+                    },
+                }
+            }
+            Call::Out(message) => Self::Out(message),
+            Call::Broadcast(message) => Self::Broadcast(message),
+            Call::Info(info) => match (info as Box<dyn Any>).downcast() {
+                Ok(info) => Self::Info(*info, PhantomData),
+                Err(_) => unreachable!("an address sends its channel's own type"),
+            },
+            Call::Terminate(reason) => Self::Terminate(reason),
+        })
+    }
+}
+
+/// What a callback gives back.
+pub(crate) struct Finished<C: Channel> {
+    state: Option<C>,
+    env: Env<C>,
+    outcome: Outcome,
+}
+
+/// Runs one callback: the only future there is.
+async fn drive<C: Channel>(state: Option<C>, env: Env<C>, call: TypedCall<C>) -> Finished<C> {
+    let (state, outcome) = callback(state, &env, call).await;
+    Finished { state, env, outcome }
+}
+
+async fn callback<C: Channel>(
+    mut state: Option<C>,
+    env: &Env<C>,
+    call: TypedCall<C>,
+) -> (Option<C>, Outcome) {
+    let joined = !matches!(call, TypedCall::Join(_));
+    let mut cx = Context { env, message_ref: RefBuf::null(), stop: None, joined };
+    let call = match call {
+        TypedCall::Join(params) => {
+            let outcome = match C::join(&env.topic, params, &mut cx).await {
+                Ok(joined) => {
+                    state = Some(joined.state);
+                    joined.reply.map_or_else(|e| Outcome::Crashed(e.into()), Outcome::Joined)
+                }
+                Err(Rejection::Refused(Refused { response, .. })) => Outcome::Refused(response),
+                Err(Rejection::Crash(crash)) => Outcome::Crashed(crash),
+            };
+            return (state, outcome);
+        }
+        call => call,
+    };
+    let channel = state.as_mut().expect("a joined channel has its state");
+    let done = match call {
+        TypedCall::Join(_) => unreachable!("handled above"),
+        TypedCall::Event { message_ref, event } => {
+            cx.message_ref = message_ref;
+            let reply = channel.handle_in(event, &mut cx).await;
+            reply.and_then(|reply| send_reply(&cx, reply))
+        }
+        TypedCall::Unknown { message_ref, event, payload, error } => {
+            cx.message_ref = message_ref;
+            let reply = channel.handle_unknown(&event, &payload, error, &mut cx).await;
+            reply.and_then(|reply| send_reply(&cx, reply))
+        }
+        TypedCall::Out(message) => channel.handle_out(&message, &mut cx).await,
+        TypedCall::Broadcast(message) => channel.handle_broadcast(&message, &mut cx).await,
+        TypedCall::Info(info, _) => channel.handle_info(info, &mut cx).await,
+        TypedCall::Terminate(reason) => {
+            channel.terminate(&reason, &mut cx).await;
+            return (state, Outcome::Terminated);
+        }
+    };
+    let outcome = match (done, cx.stop) {
+        (Err(crash), _) => Outcome::Crashed(crash),
+        (Ok(()), Some(reason)) => Outcome::Stop(reason),
+        (Ok(()), None) => Outcome::Done,
+    };
+    (state, outcome)
+}
+
+fn send_reply<C: Channel>(cx: &Context<'_, C>, reply: Reply) -> Result<(), Crash> {
+    let Reply(Some((status, response))) = reply else { return Ok(()) };
+    let response = response?;
+    cx.env.core().reply(cx.env.process, &cx.message_ref, status, &response)?;
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! A shard as other threads see it: its queues and its doorbell.
+//!
+//! Whoever calls from the shard's own thread takes the shard's own path instead, so that the order
+//! of one sender's messages is kept and nothing goes round by a queue.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use super::process::ProcessId;
+use super::wakers::Woken;
+use super::{Local, with_current};
+use crate::channel::{AddressError, ReplyError};
+use crate::io::{ConnectionId, Doorbell};
+use crate::payload::Payload;
+use crate::protocol::phoenix::{RefBuf, Version};
+use crate::protocol::websocket;
+use crate::pubsub::{Broadcast, frame_opcode};
+
+/// What other threads hold of a shard.
+pub(crate) struct Remote {
+    pub(crate) shard: usize,
+    outside: Sender<Outside>,
+    /// Bounded by what waits: an alarm lists itself once until it is polled again.
+    woken: Sender<Woken>,
+    pub(crate) doorbell: Arc<Doorbell>,
+}
+
+/// The receiving ends, which are the shard's.
+pub(crate) struct Inbox {
+    pub(crate) outside: Receiver<Outside>,
+    pub(crate) woken: Receiver<Woken>,
+}
+
+/// What comes from threads that are no shards, or from another shard but not by the mesh.
+pub(crate) enum Outside {
+    Broadcast(Broadcast),
+    Info { process: ProcessId, info: Box<dyn Any + Send> },
+    /// A finished frame for one connection.
+    Frame { connection: ConnectionId, frame: Bytes },
+}
+
+impl Remote {
+    pub(crate) fn new(shard: usize, doorbell: Arc<Doorbell>, max_inbox: usize) -> (Self, Inbox) {
+        let (outside, outside_inbox) = crossbeam_channel::bounded(max_inbox);
+        let (woken, woken_inbox) = crossbeam_channel::unbounded();
+        let remote = Self { shard, outside, woken, doorbell };
+        (remote, Inbox { outside: outside_inbox, woken: woken_inbox })
+    }
+
+    /// Queues something and rings. `Err` gives it back: the queue is full, or the shard is gone.
+    pub(crate) fn send(&self, message: Outside) -> Result<(), TrySendError<Outside>> {
+        self.outside.try_send(message)?;
+        self.doorbell.ring();
+        Ok(())
+    }
+
+    pub(crate) fn wake(self: &Arc<Self>, woken: Woken) {
+        if let Some(()) = with_current(self, |local| local.woken.borrow_mut().push(woken)) {
+            return;
+        }
+        // Nobody is there to be woken when the shard has ended.
+        if self.woken.send(woken).is_ok() {
+            self.doorbell.ring();
+        }
+    }
+
+    pub(crate) fn send_info(
+        self: &Arc<Self>,
+        process: ProcessId,
+        info: Box<dyn Any + Send>,
+    ) -> Result<(), AddressError> {
+        let mut info = Some(info);
+        let here = with_current(self, |local| {
+            let mut core = local.core.try_borrow_mut().ok()?;
+            info.take().map(|info| core.deliver_info(process, info))
+        });
+        if let Some(Some(sent)) = here {
+            return sent;
+        }
+        let info = info.expect("given away only to the shard itself");
+        self.send(Outside::Info { process, info }).map_err(|error| match error {
+            TrySendError::Full(_) => AddressError::Full,
+            TrySendError::Disconnected(_) => AddressError::Gone,
+        })
+    }
+}
+
+/// A client's message that waits for its answer.
+pub(crate) struct LateReply {
+    pub(crate) remote: Arc<Remote>,
+    pub(crate) connection: ConnectionId,
+    pub(crate) version: Version,
+    pub(crate) topic: Box<str>,
+    pub(crate) join_ref: RefBuf,
+    pub(crate) message_ref: RefBuf,
+}
+
+impl LateReply {
+    pub(crate) fn send(&self, status: &str, response: &Payload) -> Result<(), ReplyError> {
+        let mut frame = Vec::new();
+        websocket::try_write_frame(&mut frame, frame_opcode(response), |out| {
+            self.version.encode_reply(
+                out,
+                self.join_ref.as_ref(),
+                self.message_ref.as_ref(),
+                (&*self.topic).into(),
+                status,
+                response.as_raw(),
+            )
+        })
+        .map_err(|error| ReplyError::Encode(error.to_string()))?;
+        let frame = Bytes::from(frame);
+        let here = with_current(&self.remote, |local: &Local| {
+            let mut core = local.core.try_borrow_mut().ok()?;
+            core.send_frame(self.connection, frame.clone());
+            Some(())
+        });
+        if let Some(Some(())) = here {
+            return Ok(());
+        }
+        let message = Outside::Frame { connection: self.connection, frame };
+        self.remote.send(message).map_err(|error| match error {
+            TrySendError::Full(_) => ReplyError::Full,
+            TrySendError::Disconnected(_) => ReplyError::Gone,
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! Wakers: how a future that waits tells its shard that it can go on.
+//!
+//! A callback that never waits must cost no allocation, yet it is polled with a waker. So a shard
+//! keeps one spare [`Alarm`] and points it at whoever is polled next. Only when the future took a
+//! clone of it does the alarm stay with that process, and the shard makes another spare.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Wake, Waker};
+
+use super::process::ProcessId;
+use super::remote::Remote;
+use crate::io::ConnectionId;
+
+/// Who goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// A callback of a process.
+    Process(ProcessId),
+    /// A `connect` that runs for a connection.
+    Connect(ConnectionId),
+}
+
+/// A waker for a process' callback, with the means to see whether anybody holds a clone.
+pub(crate) struct Alarm {
+    target: Arc<Target>,
+    pub(crate) waker: Waker,
+}
+
+struct Target {
+    /// The [`ProcessId`] or [`ConnectionId`], packed. Changed only while nobody else holds a clone.
+    id: AtomicU64,
+    is_connect: bool,
+    /// Set by the first wake since the last poll, so that a process is listed once however often
+    /// it is woken: this bounds the list of the woken.
+    rung: AtomicBool,
+    remote: Arc<Remote>,
+}
+
+impl Alarm {
+    pub(crate) fn new(remote: &Arc<Remote>) -> Self {
+        Self::build(remote, 0, false)
+    }
+
+    /// An alarm for a `connect`, which is rare enough to have one of its own.
+    pub(crate) fn for_connect(remote: &Arc<Remote>, connection: ConnectionId) -> Self {
+        Self::build(remote, connection.pack(), true)
+    }
+
+    fn build(remote: &Arc<Remote>, id: u64, is_connect: bool) -> Self {
+        let target = Arc::new(Target {
+            id: AtomicU64::new(id),
+            is_connect,
+            rung: AtomicBool::new(false),
+            remote: remote.clone(),
+        });
+        Self { waker: Waker::from(target.clone()), target }
+    }
+
+    /// Points the alarm at a process about to be polled.
+    pub(crate) fn point_at(&self, process: ProcessId) {
+        self.target.id.store(process.pack(), Ordering::Relaxed);
+        self.prepare();
+    }
+
+    /// Makes the next wake count again. Called before each poll: a wake that comes while the poll
+    /// runs must lead to another one.
+    pub(crate) fn prepare(&self) {
+        // Acquire pairs with the waker's Release: what was written before the wake that is now
+        // forgotten is seen by the poll that follows.
+        self.target.rung.swap(false, Ordering::AcqRel);
+    }
+
+    /// Whether somebody may still ring for the process it was pointed at.
+    pub(crate) fn is_held(&self) -> bool {
+        // Ours, and the one inside `waker`. A clone can only be made from a clone, so the count
+        // can't rise from two behind our back.
+        Arc::strong_count(&self.target) > 2
+    }
+}
+
+impl Wake for Target {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            let id = self.id.load(Ordering::Relaxed);
+            self.remote.wake(if self.is_connect {
+                Woken::Connect(ConnectionId::unpack(id))
+            } else {
+                Woken::Process(ProcessId::unpack(id))
+            });
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What the server says of itself.
+
+pub(crate) mod log;

@@ -341,6 +341,10 @@ mod tests {
             assert_eq!(error::<Connect>(query), message);
         }
         assert_eq!(
+            error::<HashMap<String, HashMap<String, HashMap<String, bool>>>>("a[b][c]=x"),
+            "parameter `a[b][c]`: invalid value: string \"x\", expected a boolean",
+        );
+        assert_eq!(
             error::<HashMap<String, u8>>("a%0Ab=x"),
             "parameter `a\\nb`: invalid value: string \"x\", expected u8",
         );

@@ -3,7 +3,7 @@
 use std::str;
 
 use super::refs::MAX_FIELD_DEPTH;
-use super::scan::{Fault, Scanner, Value};
+use super::scan::{Fault, Scanner, as_text};
 use super::{Field, Message, RawPayload, Ref, Version};
 
 impl Version {
@@ -20,8 +20,8 @@ impl Version {
     ) -> Result<Message<'_>, Malformed> {
         match self {
             Self::V2 if binary => decode_binary(bytes),
-            Self::V2 => decode_array(as_text(bytes)?, max_depth),
-            Self::V1 => decode_object(as_text(bytes)?, max_depth),
+            Self::V2 => decode_array(as_utf8(bytes)?, max_depth),
+            Self::V1 => decode_object(as_utf8(bytes)?, max_depth),
         }
     }
 }
@@ -53,9 +53,9 @@ pub(crate) enum Malformed {
 
 /// Checks a text to be one JSON value as messages may hold, and takes off the space around it.
 pub(crate) fn check_json(bytes: &[u8], max_depth: usize) -> Result<&str, Malformed> {
-    let mut scanner = Scanner::new(as_text(bytes)?);
+    let mut scanner = Scanner::new(as_utf8(bytes)?);
     let value = scanner.value(max_depth).and_then(|value| scanner.end().map(|()| value));
-    value.map(|value| value.raw).map_err(|fault| scanner.malformed(fault))
+    value.map_err(|fault| scanner.malformed(fault))
 }
 
 /// The ref of a heartbeat as phoenix.js writes it, `[null,"REF","phoenix","heartbeat",{}]`, quotes
@@ -80,11 +80,11 @@ fn decode_array(text: &str, max_depth: usize) -> Result<Message<'_>, Malformed> 
         message_ref: Ref::new(message_ref),
         topic: Field::new(topic),
         event: Field::new(event),
-        payload: RawPayload::Json(payload.raw.as_bytes()),
+        payload: RawPayload::Json(payload.as_bytes()),
     })
 }
 
-fn scan_array<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<[Value<'a>; 5], Fault> {
+fn scan_array<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<[&'a str; 5], Fault> {
     let field_depth = MAX_FIELD_DEPTH.min(max_depth);
     scanner.expect(b'[')?;
     let join_ref = scanner.value(field_depth)?;
@@ -114,17 +114,17 @@ fn decode_object(text: &str, max_depth: usize) -> Result<Message<'_>, Malformed>
         message_ref: Ref::new(members.message_ref.ok_or(missing("ref"))?),
         topic: Field::new(members.topic.ok_or(missing("topic"))?),
         event: Field::new(members.event.ok_or(missing("event"))?),
-        payload: RawPayload::Json(members.payload.ok_or(missing("payload"))?.raw.as_bytes()),
+        payload: RawPayload::Json(members.payload.ok_or(missing("payload"))?.as_bytes()),
     })
 }
 
 #[derive(Default)]
 struct Members<'a> {
-    join_ref: Option<Value<'a>>,
-    message_ref: Option<Value<'a>>,
-    topic: Option<Value<'a>>,
-    event: Option<Value<'a>>,
-    payload: Option<Value<'a>>,
+    join_ref: Option<&'a str>,
+    message_ref: Option<&'a str>,
+    topic: Option<&'a str>,
+    event: Option<&'a str>,
+    payload: Option<&'a str>,
 }
 
 fn scan_object<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<Members<'a>, Fault> {
@@ -134,13 +134,13 @@ fn scan_object<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<Member
     if !scanner.eat(b'}') {
         loop {
             // A key that comes twice overwrites: the last one wins.
-            match scanner.key()?.as_text().as_deref() {
+            match as_text(scanner.key()?).as_deref() {
                 Some("join_ref") => members.join_ref = Some(scanner.value(field_depth)?),
                 Some("ref") => members.message_ref = Some(scanner.value(field_depth)?),
                 Some("topic") => members.topic = Some(scanner.value(field_depth)?),
                 Some("event") => members.event = Some(scanner.value(field_depth)?),
                 Some("payload") => members.payload = Some(scanner.value(max_depth)?),
-                _ => drop(scanner.value(max_depth)?),
+                _ => _ = scanner.value(max_depth)?,
             }
             if !scanner.eat(b',') {
                 break;
@@ -179,7 +179,7 @@ fn decode_binary(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
 
 /// WebSocket has checked its text messages already, but not the binary ones that V1 takes for
 /// text, and a long poll nothing. For ASCII it is a matter of nanoseconds.
-fn as_text(bytes: &[u8]) -> Result<&str, Malformed> {
+fn as_utf8(bytes: &[u8]) -> Result<&str, Malformed> {
     str::from_utf8(bytes).map_err(|error| Malformed::NotUtf8 { at: error.valid_up_to() })
 }
 

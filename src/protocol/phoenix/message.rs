@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Ref;
-use super::scan::Value;
+use super::scan::as_text;
 
 /// What a client said; all of it borrowed from the bytes it came in, as far as that is possible.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,10 +30,10 @@ pub(crate) enum Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    pub(super) fn new(value: Value<'a>) -> Self {
-        match value.as_text() {
+    pub(super) fn new(raw: &'a str) -> Self {
+        match as_text(raw) {
             Some(text) => Self::Text(text),
-            None => Self::Other(value.raw.as_bytes()),
+            None => Self::Other(raw.as_bytes()),
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::encode::write_string;
-use super::scan::{Value, plain_len};
+use super::scan::is_plain;
 
 /// A `join_ref` or `ref`: any JSON value, and nearly always a short string of digits.
 ///
@@ -37,7 +37,7 @@ impl<'a> Ref<'a> {
     /// The ref that is this string.
     pub(crate) fn from_text(text: &str) -> Ref<'static> {
         let mut json = SmallVec::new();
-        if plain_len(text.as_bytes()) == text.len() {
+        if is_plain(text) {
             json.push(b'"');
             json.extend_from_slice(text.as_bytes());
             json.push(b'"');
@@ -49,19 +49,19 @@ impl<'a> Ref<'a> {
         Ref(Repr::Owned(RefBuf(json)))
     }
 
-    pub(super) fn new(value: Value<'a>) -> Self {
-        let json = value.raw.as_bytes();
-        let normal = match json[0] {
-            b'"' => !value.escaped,
-            b'{' | b'[' => false,
-            b'-' | b'0'..=b'9' => is_integer(value.raw) && value.raw != "-0",
+    pub(super) fn new(raw: &'a str) -> Self {
+        let json = raw.as_bytes();
+        let normal = match json {
+            [b'"', ..] => !json.contains(&b'\\'),
+            [b'{' | b'[', ..] => false,
+            [b'-' | b'0'..=b'9', ..] => is_integer(raw) && raw != "-0",
             _ => true,
         };
         if normal {
             return Self(Repr::Borrowed(json));
         }
         let mut buffer = Vec::new();
-        normalise(value.raw, &mut buffer);
+        normalise(raw, &mut buffer);
         Self(Repr::Owned(RefBuf(SmallVec::from_slice(&buffer))))
     }
 

@@ -41,9 +41,9 @@ use crate::socket::{Refused, SocketHandler};
 ///
 /// impl SocketHandler for Visitor {
 ///     type App = ();
-///     type Params = Payload;
+///     type Params = ();
 ///
-///     async fn connect(_: Payload, _: &ConnectInfo<()>) -> Result<Self, Rejection> {
+///     async fn connect(_: (), _: &ConnectInfo<()>) -> Result<Self, Rejection> {
 ///         Ok(Visitor)
 ///     }
 /// }
@@ -63,11 +63,11 @@ use crate::socket::{Refused, SocketHandler};
 ///
 /// impl Channel for Room {
 ///     type Socket = Visitor;
-///     type Params = Payload;
+///     type Params = ();
 ///     type Event = Event;
 ///     type Info = ();
 ///
-///     async fn join(_: &Topic, _: Payload, _: &mut Context<'_, Self>) -> Join<Self> {
+///     async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> {
 ///         Ok(Joined::new(Room))
 ///     }
 ///

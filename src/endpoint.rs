@@ -35,16 +35,16 @@ use crate::socket::{ConnectInfo, Request, SocketHandler};
 /// # struct Visitor;
 /// # impl SocketHandler for Visitor {
 /// #     type App = ();
-/// #     type Params = Payload;
-/// #     async fn connect(_: Payload, _: &ConnectInfo<()>) -> Result<Self, Rejection> { Ok(Visitor) }
+/// #     type Params = ();
+/// #     async fn connect(_: (), _: &ConnectInfo<()>) -> Result<Self, Rejection> { Ok(Visitor) }
 /// # }
 /// # struct Room;
 /// # impl Channel for Room {
 /// #     type Socket = Visitor;
-/// #     type Params = Payload;
+/// #     type Params = ();
 /// #     type Event = RawEvent;
 /// #     type Info = ();
-/// #     async fn join(_: &Topic, _: Payload, _: &mut Context<'_, Self>) -> Join<Self> {
+/// #     async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> {
 /// #         Ok(Joined::new(Room))
 /// #     }
 /// #     async fn handle_in(&mut self, _: RawEvent, _: &mut Context<'_, Self>) -> Result<Reply, Crash> {

@@ -27,9 +27,9 @@ struct Visitor;
 
 impl SocketHandler for Visitor {
     type App = ();
-    type Params = Payload;
+    type Params = ();
 
-    async fn connect(_: Payload, _: &ConnectInfo<()>) -> Result<Self, Rejection> {
+    async fn connect(_: (), _: &ConnectInfo<()>) -> Result<Self, Rejection> {
         Ok(Self)
     }
 }
@@ -145,11 +145,11 @@ enum PingEvent {
 
 impl Channel for Ping {
     type Socket = Visitor;
-    type Params = Payload;
+    type Params = ();
     type Event = PingEvent;
     type Info = ();
 
-    async fn join(_: &Topic, _: Payload, _: &mut Context<'_, Self>) -> Join<Self> {
+    async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> {
         Ok(Joined::new(Self))
     }
 

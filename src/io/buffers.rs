@@ -130,7 +130,10 @@ impl Buffers {
         let entries = self.memory.start.cast::<BufRingEntry>();
         let place = usize::from(self.tail & (self.count - 1));
         // SAFETY: `place` is below `count`, and the mapping begins with that many entries.
-        let entry = unsafe { entries.add(place).as_mut() };
+        let mut entry = unsafe { entries.add(place) };
+        // SAFETY: aligned and initialised like the mapping it lies in, and nobody else's: the
+        // kernel looks at entries between head and tail only, and at those only inside `enter`.
+        let entry = unsafe { entry.as_mut() };
         entry.set_addr(self.memory.start.as_ptr() as u64 + buffer as u64);
         entry.set_len(self.size);
         entry.set_bid(id);

@@ -113,21 +113,48 @@ impl Ring {
                 return;
             }
             drop(submission);
-            if self.uring.completion().len() >= self.enough {
+            let ready = self.uring.completion().len();
+            if ready >= self.enough {
                 return;
             }
             self.enter(pending, EnterFlags::GETEVENTS);
+            if pending == 0 && self.uring.completion().len() == ready {
+                self.exhaust();
+                return;
+            }
         }
+    }
+
+    /// Does all deferred work there is, when its flag says that there is some but an `enter` has
+    /// brought nothing.
+    ///
+    /// The flag may be wrong: who defers work first adds it and then sets the flag, and if we do
+    /// the work between the two, the flag stays up until there is some again. But it may also be
+    /// right, for a plain `enter` does only so much.
+    pub(super) fn exhaust(&mut self) {
+        if !self.uring.submission().taskrun() {
+            return;
+        }
+        let queue = self.uring.completion();
+        let room = queue.capacity() - queue.len();
+        drop(queue);
+        // Asked for as many completions as have room, the kernel works until nothing is left, and
+        // then waits no time for the rest.
+        self.sleep(room, Some(Duration::ZERO));
     }
 
     /// Submits and sleeps until something completes, at most for `timeout`. It may wake early.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) {
+        self.sleep(1, timeout);
+    }
+
+    fn sleep(&mut self, completions: usize, timeout: Option<Duration>) {
         let submitter = self.uring.submitter();
         let result = match timeout {
-            None => submitter.submit_and_wait(1),
+            None => submitter.submit_and_wait(completions),
             Some(timeout) => {
                 let time = Timespec::from(timeout);
-                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time))
+                submitter.submit_with_args(completions, &SubmitArgs::new().timespec(&time))
             }
         };
         match result.map_err(|error| error.raw_os_error()) {
@@ -143,15 +170,12 @@ impl Ring {
         self.kept.pop_front().or_else(|| self.uring.completion().next())
     }
 
-    /// Whether anything is ready, or would be after another `gather`.
+    /// Whether anything is ready to be handed out or to be armed again.
     pub(super) fn has_news(&mut self) -> bool {
-        let submission = self.uring.submission();
-        let deferred = submission.taskrun() || submission.cq_overflow();
-        drop(submission);
-        deferred
-            || !self.kept.is_empty()
+        !self.kept.is_empty()
             || !self.starved.is_empty()
             || !self.uring.completion().is_empty()
+            || self.uring.submission().cq_overflow()
     }
 
     /// Whether the next push has to submit first.

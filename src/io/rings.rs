@@ -159,9 +159,13 @@ impl Rings {
             ring.rouse_doorbell();
         }
         self.doorbell.announce();
-        // Behind the fence in `announce`: work that the kernel has deferred before it saw that it
-        // is to ring is seen here. Ring 0 needs no doorbell: `wait` looks by itself.
-        if idle() && !first.has_news() && !others.iter_mut().any(Ring::has_news) {
+        // Behind the fence in `announce`: work that was deferred before the kernel saw that it is to
+        // ring is seen, and done, here. Ring 0 needs no doorbell, for `wait` looks by itself.
+        let has_news = |ring: &mut Ring| {
+            ring.exhaust();
+            ring.has_news()
+        };
+        if idle() && !first.has_news() && !others.iter_mut().any(has_news) {
             let until = match (until, self.accepting_rests_until) {
                 (Some(one), Some(other)) => Some(one.min(other)),
                 (one, other) => one.or(other),
@@ -341,10 +345,8 @@ impl Rings {
     }
 
     fn accept_failed(&mut self, errno: i32) -> Option<News> {
-        // The listener was shut down or the accept cancelled, by us.
-        if self.listener.is_none() {
-            return None;
-        }
+        // Without a listener it was us who ended the accept, and nobody has to know.
+        self.listener.as_ref()?;
         if matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) {
             // It would fail again at once, for the client is still in the backlog.
             self.accepting_rests_until = Some(self.now + REST);

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -315,7 +315,7 @@ fn clients_are_spread_over_as_many_rings_as_they_need() {
     let mut server = Server::new(config);
     let mut clients: Vec<_> = (0..30).map(|_| server.connect()).collect();
     let ids = server.accept_from(&clients);
-    server.until(|server| server.rings.accepts_under_way() == 5);
+    server.turn();
     assert_eq!(server.rings.ring_count(), 5, "four for thirty clients, one for those to come");
     for (number, client) in clients.iter_mut().enumerate() {
         client.write_all(&pattern(number, 50)).unwrap();
@@ -439,6 +439,109 @@ fn received_bytes_may_be_changed_in_place() {
     }
 }
 
+#[test]
+fn no_ring_of_the_doorbell_is_lost() {
+    let mut server = Server::new(small());
+    hand_off(&mut server, 100_000);
+}
+
+#[test]
+fn no_ring_of_the_doorbell_is_lost_among_several_rings() {
+    // The rings beyond the first write the same eventfd, which ends the poll of it now and then.
+    let config = Config { connections_per_ring: 2, accepts: 2, ..small() };
+    let mut server = Server::new(config);
+    let mut clients: Vec<_> = (0..6).map(|_| server.connect()).collect();
+    let ids = server.accept_from(&clients);
+    assert!(server.rings.ring_count() >= 3);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Paced by the echo: what comes back was seen.
+        let chatter = scope.spawn(|| {
+            let mut rounds = 0;
+            while !stop.load(Ordering::Relaxed) {
+                for client in &mut clients {
+                    client.write_all(b"!").unwrap();
+                }
+                for client in &mut clients {
+                    client.read_exact(&mut [0]).unwrap();
+                }
+                rounds += 1;
+            }
+            rounds
+        });
+        server.echo = true;
+        hand_off(&mut server, 20_000);
+        stop.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + PATIENCE;
+        while !chatter.is_finished() {
+            assert!(Instant::now() < deadline, "the clients wait for an echo");
+            park(&mut server.rings, Some(Instant::now() + Duration::from_millis(5)), || true);
+            server.turn();
+        }
+        assert!(chatter.join().unwrap() > 0);
+    });
+    ids.iter().for_each(|id| server.rings.close(*id));
+}
+
+/// Has another thread hand over `count` things, each after the one before was seen, so that the
+/// shard is about to park, parked or just awake when the next comes.
+fn hand_off(server: &mut Server, count: u32) {
+    let inbox = AtomicU32::new(0);
+    let doorbell = Arc::clone(&server.doorbell);
+    let seen = AtomicU32::new(0);
+    let deadline = Instant::now() + 3 * PATIENCE;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut pause = 1u32;
+            for number in 1..=count {
+                // Of a different length each time, to meet the shard everywhere.
+                pause = pause.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (0..pause >> 23).for_each(|_| std::hint::spin_loop());
+                inbox.store(number, Ordering::Release);
+                doorbell.ring();
+                while seen.load(Ordering::Acquire) < number {
+                    if Instant::now() > deadline {
+                        return;
+                    }
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let mut last = 0;
+        while last < count {
+            assert!(Instant::now() < deadline, "asleep with {last} of {count} seen");
+            park(&mut server.rings, Some(deadline), || inbox.load(Ordering::Acquire) == last);
+            server.turn();
+            last = inbox.load(Ordering::Acquire);
+            seen.store(last, Ordering::Release);
+        }
+    });
+}
+
+#[test]
+fn parking_ends_at_the_given_instant() {
+    let mut server = Server::new(small());
+    server.turn();
+    let until = Instant::now() + Duration::from_millis(20);
+    while Instant::now() < until {
+        park(&mut server.rings, Some(until), || true);
+    }
+    // One that is past does not sleep at all, and neither does one who is not idle.
+    park(&mut server.rings, Some(until), || true);
+    park(&mut server.rings, None, || false);
+}
+
+#[test]
+fn parking_returns_while_anything_is_ready() {
+    let mut server = Server::new(small());
+    let _client = server.connect();
+    park(&mut server.rings, None, || true);
+    // It is ready, and nobody has taken it yet.
+    park(&mut server.rings, None, || true);
+    server.turn();
+    assert_eq!(server.accepted.len(), 1);
+}
+
 /// A shard that writes down what happens to it.
 struct Server {
     rings: Rings,
@@ -449,6 +552,8 @@ struct Server {
     ended: Vec<(ConnectionId, Option<i32>)>,
     writable: Vec<ConnectionId>,
     failed: usize,
+    /// What is received is sent back.
+    echo: bool,
     /// How often a connection was found waiting for a buffer.
     starved: usize,
 }
@@ -472,6 +577,7 @@ impl Server {
             ended: Vec::new(),
             writable: Vec::new(),
             failed: 0,
+            echo: false,
             starved: 0,
         }
     }
@@ -511,12 +617,17 @@ impl Server {
 
     fn turn(&mut self) {
         self.rings.gather();
+        let mut echoes = Vec::new();
         while let Some(completion) = self.rings.next_completion() {
             match completion {
                 Completion::Accepted { id, peer } => self.accepted.push((id, peer)),
                 Completion::AcceptFailed { .. } => self.failed += 1,
                 Completion::Received { id, bytes } => {
-                    self.received.entry(id).or_default().extend_from_slice(bytes);
+                    if self.echo {
+                        echoes.push((id, bytes.to_vec()));
+                    } else {
+                        self.received.entry(id).or_default().extend_from_slice(bytes);
+                    }
                 }
                 Completion::Ended { id, error } => {
                     self.ended.push((id, error.and_then(|error| error.raw_os_error())));
@@ -524,6 +635,9 @@ impl Server {
                 Completion::Writable { id } => self.writable.push(id),
             }
         }
+        let mut unsent = Vec::new();
+        self.rings.send(echoes.iter().map(|(id, bytes)| (*id, &bytes[..])), &mut unsent);
+        assert_eq!(unsent, []);
         self.starved += self.rings.starved();
     }
 

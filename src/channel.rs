@@ -103,11 +103,7 @@ pub trait Channel: Sized + 'static {
     ///
     /// [`Refused`] is the error reply that the client gets; any other error is logged, and the
     /// client is told `join crashed`.
-    async fn join(
-        topic: &Topic,
-        params: Self::Params,
-        cx: &mut Context<'_, Self>,
-    ) -> Join<Self>;
+    async fn join(topic: &Topic, params: Self::Params, cx: &mut Context<'_, Self>) -> Join<Self>;
 
     /// Handles what the client sent, and says what it is answered.
     ///
@@ -514,7 +510,10 @@ impl<'a, C: Channel> Context<'a, C> {
     /// [`sleep`](Self::sleep) waits.
     ///
     /// The future's error says that the pool's queue was full or that `work` panicked.
-    pub fn blocking<T, W>(&self, work: W) -> impl Future<Output = Result<T, BlockingError>> + use<C, T, W>
+    pub fn blocking<T, W>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Result<T, BlockingError>> + use<C, T, W>
     where
         T: Send + 'static,
         W: FnOnce() -> T + Send + 'static,

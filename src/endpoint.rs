@@ -19,7 +19,9 @@ use crate::payload::{IntoPayload, PayloadError};
 use crate::protocol::http::Params;
 use crate::pubsub::{Broadcast, BroadcastError};
 use crate::shard::counters::ShardCounts;
-use crate::shard::mount::{Blueprint, Connect, ConnectFailure, Connected, Handler, Pattern, RouteHandler};
+use crate::shard::mount::{
+    Blueprint, Connect, ConnectFailure, Connected, Handler, Pattern, RouteHandler,
+};
 use crate::shard::process::{self, GlobalProcessId, RouteShared};
 use crate::shard::remote::Outside;
 use crate::shard::start::{self, Plan, Shards};
@@ -213,7 +215,12 @@ impl<A: Send + Sync + 'static> Builder<A> {
         let options = listener::Options { reuse_port: self.reuse_port, ..Default::default() };
         let bind = |count| listener::bind(address, count, &options).map_err(listen_error);
         let listeners = if self.port_per_shard {
-            (0..shards).map(|_| bind(1)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
+            (0..shards)
+                .map(|_| bind(1))
+                .collect::<Result<Vec<_>, _>>()?
+                .into_iter()
+                .flatten()
+                .collect()
         } else {
             bind(shards)?
         };
@@ -256,9 +263,8 @@ pub struct Mount<S: SocketHandler> {
     wrong: Option<String>,
 }
 
-type MakeRoute<S> = Arc<
-    dyn Fn(&Rc<Local>, &Arc<<S as SocketHandler>::App>) -> Box<dyn RouteHandler> + Send + Sync,
->;
+type MakeRoute<S> =
+    Arc<dyn Fn(&Rc<Local>, &Arc<<S as SocketHandler>::App>) -> Box<dyn RouteHandler> + Send + Sync>;
 
 impl<S: SocketHandler> Mount<S> {
     /// Routes topics to a channel: those that begin with what stands before a final `*`, or exactly
@@ -330,7 +336,9 @@ impl<S: SocketHandler> Blueprint for MountBlueprint<S> {
             path: self.path.clone(),
             max_topics: self.max_topics.unwrap_or(local.core.borrow().limits.max_topics),
             handler: Box::new(TypedHandler::<S> { app: self.app.clone() }),
-            routes: routes.map(|(pattern, make)| (pattern.clone(), make(local, &self.app))).collect(),
+            routes: routes
+                .map(|(pattern, make)| (pattern.clone(), make(local, &self.app)))
+                .collect(),
         }
     }
 }
@@ -417,7 +425,10 @@ impl Response {
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let is_safe = |text: &str| !text.contains(['\r', '\n', '\0']);
-        assert!(is_safe(name) && is_safe(value) && !name.contains(':'), "header {name:?}: {value:?}");
+        assert!(
+            is_safe(name) && is_safe(value) && !name.contains(':'),
+            "header {name:?}: {value:?}"
+        );
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }

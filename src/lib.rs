@@ -27,9 +27,7 @@ pub use channel::{
     SendError, SocketRef, Stop, Topic,
 };
 pub use config::Limits;
-pub use endpoint::{
-    Builder, Endpoint, Handle, HandleError, Mount, NewMount, Response, Running,
-};
+pub use endpoint::{Builder, Endpoint, Handle, HandleError, Mount, NewMount, Response, Running};
 pub use error::Error;
 pub use event::{EventError, FromEvent, NoEvents, RawEvent};
 pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};

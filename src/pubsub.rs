@@ -76,7 +76,10 @@ impl Broadcast {
 
     fn encode(&self, version: Version) -> Result<Vec<u8>, EncodeError> {
         let payload = self.payload().as_raw();
-        let room = self.topic().len() + self.event().len() + self.payload().as_bytes().len() + FRAME_OVERHEAD;
+        let room = self.topic().len()
+            + self.event().len()
+            + self.payload().as_bytes().len()
+            + FRAME_OVERHEAD;
         let mut frame = Vec::with_capacity(room);
         websocket::try_write_frame(&mut frame, frame_opcode(self.payload()), |out| {
             version.encode_broadcast(out, self.topic(), self.event(), payload)

@@ -99,7 +99,8 @@ pub(crate) struct Unsent {
 }
 
 /// A connection, for as long as it lives: its ring, its slot in the ring's table of direct
-/// descriptors, and the slot's generation, so that what comes late never reaches a stranger.
+/// descriptors, and the slot's generation, so that what comes late never reaches a stranger. No
+/// generation is zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ConnectionId(u64);
 

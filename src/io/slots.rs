@@ -53,7 +53,7 @@ impl Slots {
                     let room = self.capacity - self.slots.len();
                     self.slots.reserve_exact(room.min(GROWTH.max(self.slots.len() / 4)));
                 }
-                self.slots.push(Slot { generation: 0, state: 0 });
+                self.slots.push(Slot { generation: 1, state: 0 });
                 self.slots.len() as u32 - 1
             }
             None => return None,
@@ -77,7 +77,7 @@ impl Slots {
         let entry = &mut self.slots[slot as usize];
         debug_assert_ne!(entry.state & OPEN, 0);
         entry.state &= !OPEN;
-        entry.generation = entry.generation.wrapping_add(1);
+        entry.generation = following(entry.generation);
         self.open -= 1;
     }
 
@@ -97,7 +97,7 @@ impl Slots {
     /// kernel.
     pub(super) fn lingers(&self, slot: u32, generation: u32, kind: Kind) -> bool {
         // As long as it has, the slot is nobody else's, so one generation has passed and no more.
-        self.generation(slot) == generation.wrapping_add(1) && self.has(slot, kind)
+        self.generation(slot) == following(generation) && self.has(slot, kind)
     }
 
     /// Whether the kernel has an operation of `kind` for `slot` in hand.
@@ -132,6 +132,11 @@ fn bit(kind: Kind) -> u16 {
 /// Slots are added by this many at least, and by a quarter of those there are: doubling a table of
 /// a million would leave half of it unused.
 const GROWTH: usize = 256;
+
+/// The generation after `generation`. None is ever zero, which tables may take for an empty slot.
+fn following(generation: u32) -> u32 {
+    generation.wrapping_add(1).max(1)
+}
 
 #[cfg(test)]
 mod tests {

@@ -50,11 +50,8 @@ pub enum BlockingError {
 impl Pool {
     pub(crate) fn new(max_threads: usize, max_queue: usize, cpus: Vec<usize>) -> Self {
         let (queue, receiver) = crossbeam_channel::bounded(max_queue);
-        let shared = Shared {
-            queue: receiver,
-            threads: AtomicUsize::new(0),
-            idle: AtomicUsize::new(0),
-        };
+        let shared =
+            Shared { queue: receiver, threads: AtomicUsize::new(0), idle: AtomicUsize::new(0) };
         Self { queue, shared: Arc::new(shared), max_threads, cpus }
     }
 

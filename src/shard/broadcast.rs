@@ -6,10 +6,10 @@
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::Core;
 use super::process::{GlobalProcessId, Mail, ProcessId};
 use super::send_queue::Frame;
 use super::topics::{Kind, Subscriber, TopicIndex};
-use super::Core;
 use crate::channel::Stop;
 use crate::protocol::phoenix::{EncodeError, Version};
 use crate::pubsub::{Broadcast, BroadcastError};

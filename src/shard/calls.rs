@@ -156,10 +156,8 @@ impl Core {
         if let Some(position) = process.position.take() {
             self.remove_subscriber(topic, position);
         }
-        while let Some((index, position)) = self
-            .processes
-            .find(id)
-            .and_then(|process| process.rare.as_mut()?.subscriptions.pop())
+        while let Some((index, position)) =
+            self.processes.find(id).and_then(|process| process.rare.as_mut()?.subscriptions.pop())
         {
             self.remove_subscriber(index, position);
             self.topics.release(index);

@@ -147,7 +147,13 @@ mod tests {
     #[test]
     fn figures_are_read_as_they_were_stored() {
         let published = Published::default();
-        let counts = ShardCounts { connections: 1, timers: 4, mesh_pushes: 13, writes: 15, ..ShardCounts::default() };
+        let counts = ShardCounts {
+            connections: 1,
+            timers: 4,
+            mesh_pushes: 13,
+            writes: 15,
+            ..ShardCounts::default()
+        };
         published.store(counts);
         assert_eq!(published.load(), counts);
     }

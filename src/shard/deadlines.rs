@@ -21,6 +21,9 @@ impl Deadlines {
 
     /// Has the connection looked at in the second `deadline`, or earlier if that is far away.
     pub(crate) fn insert(&mut self, id: ConnectionId, now: u32, deadline: u32) {
+        if self.waiting == 0 {
+            self.swept = self.swept.max(now);
+        }
         let now = now.max(self.swept);
         let second = deadline.clamp(now + 1, now + BUCKETS - 1);
         self.buckets[(second % BUCKETS) as usize].push(id);

@@ -141,9 +141,15 @@ impl Mailbox {
 /// Something that waits in a mailbox.
 pub(crate) enum Mail {
     /// A client's event.
-    Event { message_ref: RefBuf, event: String, payload: Payload },
+    Event {
+        message_ref: RefBuf,
+        event: String,
+        payload: Payload,
+    },
     /// The client leaves.
-    Leave { message_ref: RefBuf },
+    Leave {
+        message_ref: RefBuf,
+    },
     /// A broadcast to intercept.
     Out(Broadcast),
     /// A broadcast of another topic.
@@ -303,7 +309,11 @@ where
     fn spawn(&self, process: ProcessId, socket: &Rc<dyn Any>, topic: Topic) -> Box<dyn Cell> {
         let socket = socket.clone().downcast().expect("a route's mount has this socket type");
         let env = Env { route: self.shared.clone(), process, socket, topic };
-        Box::new(ChannelCell { engine: self.engine.clone(), rest: Some((None, env)), running: None })
+        Box::new(ChannelCell {
+            engine: self.engine.clone(),
+            rest: Some((None, env)),
+            running: None,
+        })
     }
 
     fn intercepts(&self, event: &str) -> bool {

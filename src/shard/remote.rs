@@ -37,9 +37,15 @@ pub(crate) struct Inbox {
 /// What comes from threads that are no shards, or from another shard but not by the mesh.
 pub(crate) enum Outside {
     Broadcast(Broadcast),
-    Info { process: ProcessId, info: Box<dyn Any + Send> },
+    Info {
+        process: ProcessId,
+        info: Box<dyn Any + Send>,
+    },
     /// A finished frame for one connection.
-    Frame { connection: ConnectionId, frame: Bytes },
+    Frame {
+        connection: ConnectionId,
+        frame: Bytes,
+    },
 }
 
 impl Remote {

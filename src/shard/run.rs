@@ -75,9 +75,8 @@ impl Local {
             let process = core.processes.find(id)?;
             (process.cell.take()?, process.rare.as_mut().and_then(|rare| rare.alarm.take()))
         };
-        let alarm = alarm
-            .or_else(|| self.spare_alarm.take())
-            .unwrap_or_else(|| Alarm::new(&self.remote));
+        let alarm =
+            alarm.or_else(|| self.spare_alarm.take()).unwrap_or_else(|| Alarm::new(&self.remote));
         alarm.point_at(id);
         let polled = panics::catch(|| poll(&mut *cell, &mut TaskContext::from_waker(&alarm.waker)));
         match polled {
@@ -433,8 +432,7 @@ impl Core {
         join_ref: &RefBuf,
         event: &str,
     ) {
-        let payload =
-            if event == "phx_error" { reason("channel_crash") } else { Payload::empty() };
+        let payload = if event == "phx_error" { reason("channel_crash") } else { Payload::empty() };
         let topic = self.topics.name(topic).clone();
         let written = self.write(connection, &payload, |version, out| {
             // The join_ref stands in the place of the ref too (Slipstream relies on it).

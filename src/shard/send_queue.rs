@@ -26,7 +26,10 @@ pub(crate) type Frame = Rc<Bytes>;
 pub(crate) enum Pending {
     Frame(Frame),
     /// A place in the turn's arena.
-    Turn { start: u32, end: u32 },
+    Turn {
+        start: u32,
+        end: u32,
+    },
 }
 
 /// A connection's part of the queue, inside its hot line.

@@ -9,9 +9,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::process::{
-    Call, Mail, Mailbox, OwnedMessage, Process, ProcessId, Rare, Status,
-};
+use super::process::{Call, Mail, Mailbox, OwnedMessage, Process, ProcessId, Rare, Status};
 use super::topics::TopicIndex;
 use super::{Core, Local};
 use crate::channel::{Stop, Topic};

@@ -91,7 +91,9 @@ impl Local {
         let mut rest = bytes;
         loop {
             let (handled, size) = match http::parse(rest, max) {
-                Ok(Some((parsed, size))) => (self.request(id, &parsed, &rest[..size], head.peer), size),
+                Ok(Some((parsed, size))) => {
+                    (self.request(id, &parsed, &rest[..size], head.peer), size)
+                }
                 Ok(None) => {
                     head.bytes.extend_from_slice(rest);
                     self.core.borrow_mut().put_back(id, Phase::Head(head));
@@ -677,7 +679,11 @@ fn to_request(head: &http::Head<'_>, bytes: &[u8], peer: SocketAddr) -> Request 
         peer,
         method: place(head.method.as_bytes()),
         target: place(head.target.as_bytes()),
-        headers: head.headers.iter().map(|(name, value)| (place(name.as_bytes()), place(value))).collect(),
+        headers: head
+            .headers
+            .iter()
+            .map(|(name, value)| (place(name.as_bytes()), place(value)))
+            .collect(),
         head: bytes.into(),
     }
 }

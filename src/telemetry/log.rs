@@ -57,7 +57,9 @@ fn filter(value: Value) -> Value {
             })
             .collect(),
         Value::Array(values) => values.into_iter().map(filter).collect(),
-        Value::String(text) if SECRETS.iter().any(|secret| text.contains(&format!("{secret}="))) => {
+        Value::String(text)
+            if SECRETS.iter().any(|secret| text.contains(&format!("{secret}="))) =>
+        {
             FILTERED.into()
         }
         other => other,

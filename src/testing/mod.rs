@@ -16,6 +16,7 @@ mod client;
 mod connect;
 mod error;
 mod message;
+mod server;
 
 pub use tungstenite;
 
@@ -23,3 +24,4 @@ pub use self::client::Client;
 pub use self::connect::Builder;
 pub use self::error::{ConnectError, Error, Unread};
 pub use self::message::{Malformed, Message, Payload, Reply, Version};
+pub use self::server::Server;

@@ -1,0 +1,105 @@
+//! A server for tests: any endpoint on ports of its own, one for each shard.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::{Builder, Handle, Running, ShardCounts};
+
+/// An endpoint that runs for a test, every shard at a port of its own, so that the test decides
+/// which shard a client is on. Ends when it is dropped.
+///
+/// # Example
+///
+/// ```
+/// use simurgh::testing::{Client, Server};
+///
+/// let server = Server::start(simurgh::demo::endpoint(), 2);
+/// let mut one = Client::connect(server.addr(0), "/socket")?;
+/// let mut other = Client::connect(server.addr(1), "/socket")?;
+/// one.join("room:lobby", serde_json::json!({}))?;
+/// other.join("room:lobby", serde_json::json!({}))?;
+/// one.push("room:lobby", "new_msg", serde_json::json!({"body": "hi"}));
+/// other.expect("room:lobby", "new_msg")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    running: Running,
+}
+
+impl Server {
+    /// Starts the endpoint with so many shards on 127.0.0.1; an address it was given is not used.
+    ///
+    /// # Panics
+    ///
+    /// When it can't be started.
+    pub fn start<A: Send + Sync + 'static>(endpoint: Builder<A>, shards: usize) -> Self {
+        let endpoint = endpoint.listen("127.0.0.1:0").shards(shards).port_per_shard();
+        match endpoint.start() {
+            Ok(running) => Self { running },
+            Err(error) => panic!("the server can't be started: {error}"),
+        }
+    }
+
+    /// The address of a shard.
+    pub fn addr(&self, shard: usize) -> SocketAddr {
+        self.running.local_addrs()[shard]
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.running.local_addrs().len()
+    }
+
+    /// Reaches the endpoint.
+    pub fn handle(&self) -> Handle {
+        self.running.handle()
+    }
+
+    /// What each shard has counted, as of its last turn.
+    pub fn counts(&self) -> Vec<ShardCounts> {
+        self.running.handle().counts()
+    }
+
+    /// Waits until the counts are as wanted: a shard publishes them at the end of a turn, a little
+    /// after its clients have heard of what it did.
+    ///
+    /// # Panics
+    ///
+    /// When they aren't within ten seconds; says what they are.
+    pub fn await_counts(&self, wanted: impl Fn(&[ShardCounts]) -> bool) -> Vec<ShardCounts> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let counts = self.counts();
+            if wanted(&counts) {
+                return counts;
+            }
+            assert!(Instant::now() < deadline, "the counts did not become as wanted: {counts:#?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits until nothing is left of any client: no connection, process, topic or timer.
+    ///
+    /// # Panics
+    ///
+    /// As for [`await_counts`](Self::await_counts).
+    pub fn await_rest(&self) {
+        self.await_counts(|shards| {
+            let left = |c: &ShardCounts| c.connections + c.processes + c.topics + c.timers;
+            shards.iter().all(|counts| left(counts) == 0)
+        });
+    }
+
+    /// Shuts the endpoint down and waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// When a shard has failed.
+    pub fn stop(self) {
+        self.running.handle().shutdown();
+        if let Err(error) = self.running.join() {
+            panic!("the server ended badly: {error}");
+        }
+    }
+}

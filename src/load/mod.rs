@@ -1,0 +1,600 @@
+//! A load of Phoenix clients: thousands of connections driven by one thread.
+//!
+//! The thread stands on a core of its own and does as little as it can for each message, so that it
+//! is the server that is measured: what is sent was finished and masked beforehand, of what comes
+//! back the frame headers are read and counted (`frame`), each is held against the length it should
+//! have, and one in a thousand against its content (`message`).
+//!
+//! ```text
+//!  Load::connect ─▶ Load::join ─▶ Load::push_in_turn   every client waits for its replies
+//!                              ├▶ Load::push_at_rate   a fixed rate, whatever the server does
+//!                              └▶ Load::broadcast      one speaks, all must hear it
+//! ```
+//!
+//! Each of these runs to its end, waits for what is still owed, and gives a [`Report`]. Nothing that
+//! goes wrong is passed over: it is in the report's [`Errors`].
+//!
+//! What a load never does: answer pings, send heartbeats (so it is no client for more than a minute
+//! of silence), reconnect.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
+use rustix::time::{ClockId, Timespec};
+
+mod client;
+mod frame;
+pub mod message;
+mod report;
+
+pub use client::{upgrade_request, upgrade_response};
+pub use frame::{masked_text, text};
+pub use report::{Errors, Report};
+
+use client::Client;
+use message::Script;
+
+/// A thread's worth of Phoenix clients, connected to one server.
+///
+/// # Example
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use simurgh::load::{Load, Options, Push};
+///
+/// let mut load = Load::new(Options { cpu: Some(0), ..Options::default() })?;
+/// let server = "127.0.0.1:4000".parse().unwrap();
+/// load.connect(server, "/socket/websocket?vsn=2.0.0", 1_000)?.clean()?;
+/// load.join(|client| format!("room:{:04}", client % 100), "{}", "{}")?.clean()?;
+///
+/// let ping = Push { event: "ping", payload: "{}" };
+/// let report = load.push_in_turn(ping, "{}", 1, Duration::from_secs(5))?.clean()?;
+/// println!("{:.0} replies/s", report.rate());
+/// # Ok::<(), simurgh::load::Error>(())
+/// ```
+pub struct Load {
+    options: Options,
+    epoll: OwnedFd,
+    clients: Vec<Client>,
+    /// The topics joined, each once; clients name them by index.
+    topics: Vec<String>,
+    /// What the last wait has brought; taken out while it is worked through.
+    events: Vec<epoll::Event>,
+    /// Every read goes here: between two of them a connection keeps nothing but a header.
+    buffer: Box<[u8]>,
+}
+
+/// How a load is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The core on which the load's thread is pinned; `None` (the default) leaves it where it is.
+    pub cpu: Option<usize>,
+    /// The first address clients connect from, 127.0.0.1 by default. The next one is taken after
+    /// every 20,000 clients, for an address has no more than 28,232 ports to give. Several loads to
+    /// one server begin at different addresses.
+    pub source: Ipv4Addr,
+    /// How many clients connect or join at a time, 128 by default: fewer than a listener's backlog,
+    /// since what overflows that is repeated by the kernel only after a second.
+    pub at_once: usize,
+    /// How long the server may be silent while it owes something, 5 s by default.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let patience = Duration::from_secs(5);
+        Self { cpu: None, source: Ipv4Addr::LOCALHOST, at_once: 128, patience }
+    }
+}
+
+/// What a client says in its topic.
+#[derive(Debug, Clone, Copy)]
+pub struct Push<'a> {
+    /// The event's name.
+    pub event: &'a str,
+    /// JSON.
+    pub payload: &'a str,
+}
+
+/// Why a load cannot begin, or was not clean.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// More clients than this process may have descriptors.
+    #[error(
+        "{wanted} clients need more descriptors than this process may open: {max} clients at most \
+         (RLIMIT_NOFILE); start further loads as processes of their own"
+    )]
+    TooMany {
+        /// All that this load would have then.
+        wanted: usize,
+        /// What [`Load::max_connections`] says.
+        max: usize,
+    },
+    /// The thread could not be pinned.
+    #[error("the load's thread cannot be pinned to core {0}")]
+    Pin(usize),
+    /// The kernel refused something that is no client's fault.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The load went wrong; see [`Report::clean`].
+    #[error("the load was not clean: {0}")]
+    Failed(Errors),
+}
+
+impl Load {
+    /// Pins the calling thread, which is the one that must drive the load.
+    ///
+    /// # Errors
+    ///
+    /// The core is not there or not ours, or the process is out of descriptors.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        if let Some(id) = options.cpu
+            && !core_affinity::set_for_current(core_affinity::CoreId { id })
+        {
+            return Err(Error::Pin(id));
+        }
+        Ok(Self {
+            options,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?,
+            clients: Vec::new(),
+            topics: Vec::new(),
+            events: Vec::with_capacity(MAX_EVENTS),
+            buffer: vec![0; READ_BUFFER].into(),
+        })
+    }
+
+    /// How many clients a load of this process can have: its soft limit of open descriptors, less a
+    /// few for the process itself.
+    pub fn max_connections() -> usize {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        limit.map_or(usize::MAX, |limit| (limit as usize).saturating_sub(SPARE_DESCRIPTORS))
+    }
+
+    /// Connects further clients and upgrades them to WebSockets at `path`, which names serializer V2.
+    ///
+    /// The latencies reach from the first SYN to the 101.
+    ///
+    /// # Errors
+    ///
+    /// There may not be so many. A server that refuses is in the report.
+    pub fn connect(
+        &mut self,
+        server: SocketAddr,
+        path: &str,
+        count: usize,
+    ) -> Result<Report, Error> {
+        let (wanted, max) = (self.clients.len() + count, Self::max_connections());
+        if wanted > max {
+            return Err(Error::TooMany { wanted, max });
+        }
+        let request = upgrade_request(server, path);
+        let mut stopwatch = Stopwatch::start();
+        let mut report = Report::new();
+        let mut under_way = 0;
+        while under_way > 0 || self.clients.len() < wanted {
+            while under_way < self.options.at_once && self.clients.len() < wanted {
+                let index = self.clients.len();
+                let client = Client::connect(self.source_of(index), server)?;
+                let socket = client.socket().expect("the client has just been made");
+                let interest = epoll::EventFlags::IN | epoll::EventFlags::OUT;
+                epoll::add(&self.epoll, socket, event_data(index), interest)
+                    .map_err(io::Error::from)?;
+                self.clients.push(client);
+                report.sent += 1;
+                under_way += 1;
+            }
+            let events = self.wait(Some(self.options.patience))?;
+            if events.is_empty() {
+                report.errors.unanswered += under_way as u64;
+                report.errors.note(|| "no answer to a connection or an upgrade".into());
+                break;
+            }
+            for event in &events {
+                let index = event.data.u64() as usize;
+                let client = &mut self.clients[index];
+                if client.is_open() {
+                    // Nobody has asked it anything yet, so it has ended, or the server raves.
+                    client.give_up();
+                    report.errors.closed += 1;
+                    report.errors.note(|| "a connection ended before it was used".into());
+                    continue;
+                }
+                match client.proceed(request.as_bytes(), &mut self.buffer) {
+                    Ok(true) => {
+                        under_way -= 1;
+                        report.received += 1;
+                        report.record(client.asked.elapsed());
+                    }
+                    Ok(false) => {
+                        // The request has gone out: from now on only what comes in matters.
+                        let socket = client.socket().expect("a client that goes on has one");
+                        let interest = epoll::EventFlags::IN;
+                        epoll::modify(&self.epoll, socket, event_data(index), interest)
+                            .map_err(io::Error::from)?;
+                    }
+                    Err(error) => {
+                        client.give_up();
+                        under_way -= 1;
+                        report.errors.refused += 1;
+                        report.errors.note(|| error.to_string());
+                    }
+                }
+            }
+            self.events = events;
+        }
+        stopwatch.stop(&mut report);
+        Ok(report)
+    }
+
+    /// Every client joins the topic that `topic` names for its number, with `params` (JSON), and
+    /// expects `response` (JSON).
+    ///
+    /// The latencies reach from a join to its reply.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; a join that is refused is in the report.
+    pub fn join(
+        &mut self,
+        topic: impl Fn(usize) -> String,
+        params: &str,
+        response: &str,
+    ) -> Result<Report, Error> {
+        let mut known: HashMap<String, u32> = HashMap::new();
+        self.topics.clear();
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            client.topic = *known.entry(topic(index)).or_insert_with_key(|topic| {
+                self.topics.push(topic.clone());
+                self.topics.len() as u32 - 1
+            });
+        }
+        let mut scripts = self.scripts(
+            1,
+            |topic| message::join(topic, params),
+            |topic| message::joined(topic, response),
+        );
+        let mut run = Run::begin(&mut self.clients);
+        let mut next = 0;
+        while next < self.clients.len() || run.owed > 0 {
+            while next < self.clients.len() && run.owed < self.options.at_once as u64 {
+                run.ask(&mut self.clients[next], &scripts, 1);
+                next += 1;
+            }
+            if run.owed > 0 && !self.take_replies(&mut run, &mut scripts, |_, _, _| ())? {
+                break;
+            }
+        }
+        Ok(run.end())
+    }
+
+    /// Every client pushes `under_way` times at once, waits for all the replies, and pushes again,
+    /// for as long as `length`. Each must be answered with `response` (JSON).
+    ///
+    /// The server sets the pace. The latencies reach from a write to the last reply to it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; what the server does wrong is in the report.
+    pub fn push_in_turn(
+        &mut self,
+        push: Push<'_>,
+        response: &str,
+        under_way: u32,
+        length: Duration,
+    ) -> Result<Report, Error> {
+        let mut scripts = self.pushes(push, response, under_way);
+        let mut run = Run::begin(&mut self.clients);
+        let end = Instant::now() + length;
+        for client in &mut self.clients {
+            run.ask(client, &scripts, under_way);
+        }
+        while run.owed > 0 {
+            let again = |run: &mut Run, client: &mut Client, scripts: &[Script]| {
+                if client.owed == 0 && Instant::now() < end {
+                    run.ask(client, scripts, under_way);
+                }
+            };
+            if !self.take_replies(&mut run, &mut scripts, again)? {
+                break;
+            }
+        }
+        Ok(run.end())
+    }
+
+    /// The clients push one after the other, `rate` times a second in all, for as long as `length`,
+    /// whether or not the replies to earlier pushes have come. Each must be answered with `response`
+    /// (JSON).
+    ///
+    /// The latencies reach from the instant a push was due, not from when it was sent, to its reply:
+    /// a client that was held up by the server counts that against the server.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; what the server does wrong is in the report, and so is what this client did not
+    /// manage to send in time ([`Report::behind`]).
+    pub fn push_at_rate(
+        &mut self,
+        push: Push<'_>,
+        response: &str,
+        rate: f64,
+        length: Duration,
+    ) -> Result<Report, Error> {
+        let mut scripts = self.pushes(push, response, 1);
+        let mut run = Run::begin(&mut self.clients);
+        let count = self.clients.len() as u64;
+        let planned = if count == 0 { 0 } else { (rate * length.as_secs_f64()) as u64 };
+        let start = run.stopwatch.started;
+        let due_at = |number: u64| start + Duration::from_secs_f64(number as f64 / rate);
+        let mut next = 0;
+        while next < planned || run.owed > 0 {
+            let due = (start.elapsed().as_secs_f64() * rate) as u64 + 1;
+            // Never many at once, so that replies are not left waiting behind a backlog of pushes.
+            let until = due.min(planned).min(next + PUSHES_BETWEEN_READS);
+            while next < until {
+                run.ask(&mut self.clients[(next % count) as usize], &scripts, 1);
+                next += 1;
+                if next == planned {
+                    run.report.behind = due_at(next - 1).elapsed();
+                }
+            }
+            let timeout = if next < planned {
+                due_at(next).saturating_duration_since(Instant::now())
+            } else {
+                self.options.patience
+            };
+            let events = self.wait(Some(timeout))?;
+            if events.is_empty() && next == planned && run.owed > 0 {
+                run.give_up();
+                break;
+            }
+            for event in &events {
+                let index = event.data.u64() as usize;
+                let client = &mut self.clients[index];
+                let answered = client.answered;
+                run.receive(client, &mut scripts, &mut self.buffer);
+                let now = Instant::now();
+                for earlier in answered..client.answered {
+                    // The replies to a client come in order, so its n-th is to its n-th push.
+                    run.report.record(now - due_at(earlier * count + index as u64).min(now));
+                }
+            }
+            self.events = events;
+        }
+        Ok(run.end())
+    }
+
+    /// The first client pushes `at_once` times in one write; when everyone in its topic, itself
+    /// included, has heard as many broadcasts of that event and payload, it pushes again, for as long
+    /// as `length`.
+    ///
+    /// The latencies reach from the write to the last broadcast at each client.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; what the server does wrong is in the report.
+    pub fn broadcast(
+        &mut self,
+        push: Push<'_>,
+        at_once: u32,
+        length: Duration,
+    ) -> Result<Report, Error> {
+        let Push { event, payload } = push;
+        let mut scripts = self.scripts(
+            at_once,
+            |topic| message::push(topic, event, payload),
+            |topic| message::broadcast(topic, event, payload),
+        );
+        let mut run = Run::begin(&mut self.clients);
+        let Some(speaker) = self.clients.first() else { return Ok(run.end()) };
+        let topic = speaker.topic;
+        let end = Instant::now() + length;
+        while Instant::now() < end {
+            let (speaker, others) = self.clients.split_first_mut().expect("there is a speaker");
+            if !run.ask(speaker, &scripts, at_once) {
+                break;
+            }
+            let asked = speaker.asked;
+            for client in others.iter_mut().filter(|client| client.topic == topic) {
+                run.await_broadcast(client, at_once, asked);
+            }
+            while run.owed > 0 {
+                if !self.take_replies(&mut run, &mut scripts, |_, _, _| ())? {
+                    return Ok(run.end());
+                }
+            }
+        }
+        Ok(run.end())
+    }
+
+    fn pushes(&self, push: Push<'_>, response: &str, at_once: u32) -> Vec<Script> {
+        let Push { event, payload } = push;
+        self.scripts(
+            at_once,
+            |topic| message::push(topic, event, payload),
+            |topic| message::reply(topic, response),
+        )
+    }
+
+    fn scripts(
+        &self,
+        at_once: u32,
+        sent: impl Fn(&str) -> String,
+        expected: impl Fn(&str) -> String,
+    ) -> Vec<Script> {
+        let script = |topic: &String| Script::new(&sent(topic), at_once as usize, &expected(topic));
+        self.topics.iter().map(script).collect()
+    }
+
+    /// Waits once and takes what has come; `and_then` is called for each client that was answered.
+    ///
+    /// `false` when patience has ended: what is still owed is counted, and the load is over.
+    fn take_replies(
+        &mut self,
+        run: &mut Run,
+        scripts: &mut [Script],
+        mut and_then: impl FnMut(&mut Run, &mut Client, &[Script]),
+    ) -> Result<bool, Error> {
+        let events = self.wait(Some(self.options.patience))?;
+        if events.is_empty() {
+            run.give_up();
+            return Ok(false);
+        }
+        for event in &events {
+            let client = &mut self.clients[event.data.u64() as usize];
+            let owed = client.owed;
+            run.receive(client, scripts, &mut self.buffer);
+            if owed > 0 && client.owed == 0 {
+                run.report.record(client.asked.elapsed());
+            }
+            and_then(run, client, scripts);
+        }
+        self.events = events;
+        Ok(true)
+    }
+
+    /// What is ready; nothing when `timeout` has passed. Given back to `self.events` after use.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Vec<epoll::Event>> {
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let mut events = std::mem::take(&mut self.events);
+        events.clear();
+        events.reserve(MAX_EVENTS);
+        loop {
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) => return Ok(events),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn source_of(&self, index: usize) -> Ipv4Addr {
+        let step = (index / CLIENTS_PER_SOURCE) as u32;
+        Ipv4Addr::from_bits(self.options.source.to_bits() + step)
+    }
+}
+
+/// One load, from its first send to its last receipt.
+struct Run {
+    report: Report,
+    stopwatch: Stopwatch,
+    /// The frames all clients are owed.
+    owed: u64,
+}
+
+impl Run {
+    fn begin(clients: &mut [Client]) -> Self {
+        for client in clients {
+            client.owed = 0;
+            client.answered = 0;
+        }
+        Self { report: Report::new(), stopwatch: Stopwatch::start(), owed: 0 }
+    }
+
+    /// Sends what the client's script says, for which `frames` frames should come back. A client
+    /// whose connection is over counts as one that got no answer.
+    fn ask(&mut self, client: &mut Client, scripts: &[Script], frames: u32) -> bool {
+        self.report.sent += u64::from(frames);
+        client.asked = Instant::now();
+        let sent = client.is_open()
+            && client.send(&scripts[client.topic as usize].sent, &mut self.report.errors);
+        if sent {
+            client.owed += frames;
+            self.owed += u64::from(frames);
+        } else {
+            self.report.errors.unanswered += u64::from(frames);
+            self.forget(client);
+        }
+        sent
+    }
+
+    /// Expects `frames` broadcasts at a client that has not asked for them itself.
+    fn await_broadcast(&mut self, client: &mut Client, frames: u32, asked: Instant) {
+        if client.is_open() {
+            client.asked = asked;
+            client.owed += frames;
+            self.owed += u64::from(frames);
+        } else {
+            self.report.errors.unanswered += u64::from(frames);
+        }
+    }
+
+    fn receive(&mut self, client: &mut Client, scripts: &mut [Script], buffer: &mut [u8]) {
+        let expected = &mut scripts[client.topic as usize].expected;
+        let frames = client.receive(buffer, expected, &mut self.report.errors);
+        let owed = frames.min(client.owed);
+        if owed < frames {
+            self.report.errors.unexpected += u64::from(frames - owed);
+            self.report.errors.note(|| "a message came more often than it should".into());
+        }
+        client.owed -= owed;
+        self.owed -= u64::from(owed);
+        self.report.received += u64::from(owed);
+        if !client.is_open() {
+            self.forget(client);
+        }
+    }
+
+    /// Waits no longer for what a connection that is over owes.
+    fn forget(&mut self, client: &mut Client) {
+        self.report.errors.unanswered += u64::from(client.owed);
+        self.owed -= u64::from(client.owed);
+        client.owed = 0;
+    }
+
+    fn give_up(&mut self) {
+        self.report.errors.unanswered += self.owed;
+        self.report.errors.note(|| "the server has fallen silent".into());
+    }
+
+    fn end(mut self) -> Report {
+        self.stopwatch.stop(&mut self.report);
+        self.report
+    }
+}
+
+/// The time and the CPU time of the thread since its start.
+struct Stopwatch {
+    started: Instant,
+    cpu: Duration,
+}
+
+impl Stopwatch {
+    fn start() -> Self {
+        Self { started: Instant::now(), cpu: thread_cpu() }
+    }
+
+    fn stop(&mut self, report: &mut Report) {
+        report.elapsed = self.started.elapsed();
+        report.cpu = thread_cpu().saturating_sub(self.cpu);
+    }
+}
+
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn event_data(index: usize) -> epoll::EventData {
+    epoll::EventData::new_u64(index as u64)
+}
+
+/// Of one wait. Few enough that the first of them is not stale when the last is looked at.
+const MAX_EVENTS: usize = 256;
+
+/// Room for hundreds of small frames a read.
+const READ_BUFFER: usize = 64 << 10;
+
+/// Of 28,232 ports (`net.ipv4.ip_local_port_range`); the last ones of a range are slow to find.
+const CLIENTS_PER_SOURCE: usize = 20_000;
+
+/// For the standard streams, epoll, a child's pipes and what the libraries open.
+const SPARE_DESCRIPTORS: usize = 64;
+
+/// At a fixed rate.
+const PUSHES_BETWEEN_READS: u64 = 64;

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         let clients = bench.arguments.clients.unwrap_or(quick);
         for at_once in [1, 8] {
             bench.measure(&Case {
-                name: format!("{clients} joined, {at_once} broadcast(s) at a time"),
+                name: format!("{clients} joined, {at_once} at once"),
                 clients,
                 load: &|load, length| load.broadcast(SHOUT, at_once, length),
             })?;

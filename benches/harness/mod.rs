@@ -46,6 +46,9 @@ pub(crate) struct Arguments {
     /// How many clients [default: 100 and 1000 in echo, 10000 in fanout]
     #[arg(long)]
     pub(crate) clients: Option<usize>,
+    /// Tell of each round on standard error, void ones too
+    #[arg(long)]
+    verbose: bool,
     /// Be this server: how the bench starts it.
     #[arg(long, hide = true)]
     serve: Option<Subject>,
@@ -81,17 +84,31 @@ impl Round {
         self.spent.total.as_secs_f64() / self.report.elapsed.as_secs_f64()
     }
 
-    /// Whether this round says nothing about the server, because the client was the one at its limit.
-    fn is_void(&self) -> bool {
-        self.client_core > MAX_CLIENT_BUSY || self.report.behind > self.report.elapsed / 100
+    /// Why this round says nothing about the server, if so.
+    fn void(&self) -> Option<Void> {
+        if self.report.behind > self.report.elapsed / 100 {
+            Some(Void::RateMissed)
+        } else if self.client_core > MAX_CLIENT_BUSY {
+            Some(Void::ClientBusy)
+        } else {
+            None
+        }
     }
 }
 
-/// All rounds of a case.
+/// Why a round does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Void {
+    /// The client could not send as often as it should.
+    RateMissed,
+    /// The client's core had nothing to spare, so the client may be what was measured.
+    ClientBusy,
+}
+
+/// All pairs of rounds of a case: of the bare kernel, and of the server held against it.
 pub(crate) struct Outcome {
-    /// Of the bare kernel and of the server held against it.
     pub(crate) pairs: Vec<(Round, Round)>,
-    pub(crate) void: usize,
+    pub(crate) void: Vec<(Round, Round)>,
 }
 
 /// A bench: its arguments, and the table it fills.
@@ -104,7 +121,7 @@ impl Bench {
     /// Measures a case and prints its rows.
     pub(crate) fn measure(&mut self, case: &Case<'_>) -> Result<(), Box<dyn Error>> {
         let wanted = self.rounds();
-        let mut outcome = Outcome { pairs: Vec::new(), void: 0 };
+        let mut outcome = Outcome { pairs: Vec::new(), void: Vec::new() };
         // A machine that is always disturbed must not keep the bench for ever.
         for attempt in 0..2 * wanted {
             if outcome.pairs.len() == wanted {
@@ -114,11 +131,9 @@ impl Bench {
             let first = self.round(if bare_first { Subject::Bare } else { self.server() }, case)?;
             let second =
                 self.round(if bare_first { self.server() } else { Subject::Bare }, case)?;
-            if first.is_void() || second.is_void() {
-                outcome.void += 1;
-            } else {
-                outcome.pairs.push(if bare_first { (first, second) } else { (second, first) });
-            }
+            let void = first.void().or(second.void());
+            let pair = if bare_first { (first, second) } else { (second, first) };
+            if void.is_some() { &mut outcome.void } else { &mut outcome.pairs }.push(pair);
         }
         self.table.print(&case.name, &outcome);
         Ok(())
@@ -139,7 +154,23 @@ impl Bench {
         let report = (case.load)(&mut load, length)?.clean()?;
         let (after, core_after) = (server.usage()?, Core::read(client_cpu)?);
         let client_core = core_after.busy_since(&core_before);
-        Ok(Round { report, spent: after.since(&before), client_core })
+        let round = Round { report, spent: after.since(&before), client_core };
+        if self.arguments.verbose {
+            eprintln!(
+                "{}, {}: {:.3} µs, {:.0}/s, server {:.0} % busy, client {:.0} %, its core {:.0} %, \
+                 behind by {:?}, void: {:?}",
+                case.name,
+                subject.name(),
+                round.cost(),
+                round.report.rate(),
+                100.0 * round.server_busy(),
+                100.0 * round.report.busy(),
+                100.0 * client_core,
+                round.report.behind,
+                round.void(),
+            );
+        }
+        Ok(round)
     }
 
     fn server(&self) -> Subject {

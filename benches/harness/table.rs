@@ -29,18 +29,17 @@ impl Table {
 
     pub(crate) fn print(&self, case: &str, outcome: &Outcome) {
         let Outcome { pairs, void } = outcome;
-        if pairs.is_empty() {
-            println!("| {case} | | | | | | | | | | | | | 0 | {void} |");
-            return;
-        }
+        let counts = format!("{} | {}", pairs.len(), void.len());
+        // What the void ones say is shown, and called what it is, rather than nothing.
+        let (case, pairs) =
+            if pairs.is_empty() { (format!("(void) {case}"), void) } else { (case.into(), pairs) };
         let bare: Vec<&Round> = pairs.iter().map(|pair| &pair.0).collect();
         let ours: Vec<&Round> = pairs.iter().map(|pair| &pair.1).collect();
         let ratios = Figures::new(pairs.iter().map(|(bare, ours)| ours.cost() / bare.cost()));
-        let rounds = format!("{} | {void}", pairs.len());
-        println!("| {case} | bare | {} | | | {} | {rounds} |", cost(&bare), pace(&bare));
+        println!("| {case} | bare | {} | | | {} | {counts} |", cost(&bare), pace(&bare));
         let ratio = format!("{:.3} | {}", ratios.median(), ratios.range(3));
         println!(
-            "| {case} | {} | {} | {ratio} | {} | {rounds} |",
+            "| {case} | {} | {} | {ratio} | {} | {counts} |",
             self.server,
             cost(&ours),
             pace(&ours)

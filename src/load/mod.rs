@@ -19,6 +19,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::mem;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -273,7 +274,7 @@ impl Load {
         Ok(run.end())
     }
 
-    /// Every client pushes `under_way` times at once, waits for all the replies, and pushes again,
+    /// Every client pushes `at_once` times in one write, waits for all the replies, and pushes again,
     /// for as long as `length`. Each must be answered with `response` (JSON).
     ///
     /// The server sets the pace. The latencies reach from a write to the last reply to it.
@@ -285,19 +286,19 @@ impl Load {
         &mut self,
         push: Push<'_>,
         response: &str,
-        under_way: u32,
+        at_once: u32,
         length: Duration,
     ) -> Result<Report, Error> {
-        let mut scripts = self.pushes(push, response, under_way);
+        let mut scripts = self.pushes(push, response, at_once);
         let mut run = Run::begin(&mut self.clients);
         let end = Instant::now() + length;
         for client in &mut self.clients {
-            run.ask(client, &scripts, under_way);
+            run.ask(client, &scripts, at_once);
         }
         while run.owed > 0 {
             let again = |run: &mut Run, client: &mut Client, scripts: &[Script]| {
                 if client.owed == 0 && Instant::now() < end {
-                    run.ask(client, scripts, under_way);
+                    run.ask(client, scripts, at_once);
                 }
             };
             if !self.take_replies(&mut run, &mut scripts, again)? {
@@ -307,12 +308,12 @@ impl Load {
         Ok(run.end())
     }
 
-    /// The clients push one after the other, `rate` times a second in all, for as long as `length`,
-    /// whether or not the replies to earlier pushes have come. Each must be answered with `response`
-    /// (JSON).
+    /// The clients take turns to push, `at_once` times in one write, so that there are `rate` pushes
+    /// a second in all, for as long as `length`, whether or not the replies to earlier ones have come.
+    /// Each must be answered with `response` (JSON).
     ///
     /// The latencies reach from the instant a push was due, not from when it was sent, to its reply:
-    /// a client that was held up by the server counts that against the server.
+    /// if the server holds its client up, that counts against the server.
     ///
     /// # Errors
     ///
@@ -322,30 +323,35 @@ impl Load {
         &mut self,
         push: Push<'_>,
         response: &str,
+        at_once: u32,
         rate: f64,
         length: Duration,
     ) -> Result<Report, Error> {
-        let mut scripts = self.pushes(push, response, 1);
+        let mut scripts = self.pushes(push, response, at_once);
         let mut run = Run::begin(&mut self.clients);
         let count = self.clients.len() as u64;
-        let planned = if count == 0 { 0 } else { (rate * length.as_secs_f64()) as u64 };
         let start = run.stopwatch.started;
-        let due_at = |number: u64| start + Duration::from_secs_f64(number as f64 / rate);
+        let writes_a_second = rate / f64::from(at_once);
+        let due_at = |write: u64| start + Duration::from_secs_f64(write as f64 / writes_a_second);
+        let planned =
+            if count == 0 { 0 } else { (writes_a_second * length.as_secs_f64()).round() as u64 };
         let mut next = 0;
         while next < planned || run.owed > 0 {
-            let due = (start.elapsed().as_secs_f64() * rate) as u64 + 1;
-            // Never many at once, so that replies are not left waiting behind a backlog of pushes.
-            let until = due.min(planned).min(next + PUSHES_BETWEEN_READS);
-            while next < until {
-                run.ask(&mut self.clients[(next % count) as usize], &scripts, 1);
-                next += 1;
-                if next == planned {
-                    run.report.behind = due_at(next - 1).elapsed();
+            // Never many at a time, so that replies don't wait behind a backlog of pushes.
+            for _ in 0..WRITES_BETWEEN_READS {
+                if next == planned || due_at(next) > Instant::now() {
+                    break;
                 }
+                run.ask(&mut self.clients[(next % count) as usize], &scripts, at_once);
+                next += 1;
             }
             let timeout = if next < planned {
                 due_at(next).saturating_duration_since(Instant::now())
             } else {
+                // How late the last one went out is known as soon as it has.
+                if run.report.behind.is_zero() && planned > 0 {
+                    run.report.behind = due_at(planned - 1).elapsed();
+                }
                 self.options.patience
             };
             let events = self.wait(Some(timeout))?;
@@ -354,14 +360,15 @@ impl Load {
                 break;
             }
             for event in &events {
-                let index = event.data.u64() as usize;
-                let client = &mut self.clients[index];
+                let index = event.data.u64();
+                let client = &mut self.clients[index as usize];
                 let answered = client.answered;
                 run.receive(client, &mut scripts, &mut self.buffer);
                 let now = Instant::now();
-                for earlier in answered..client.answered {
-                    // The replies to a client come in order, so its n-th is to its n-th push.
-                    run.report.record(now - due_at(earlier * count + index as u64).min(now));
+                for reply in answered..client.answered {
+                    // The replies to a client come in order, so it is known which write each is to.
+                    let write = reply / u64::from(at_once) * count + index;
+                    run.report.record(now.saturating_duration_since(due_at(write)));
                 }
             }
             self.events = events;
@@ -461,7 +468,7 @@ impl Load {
     /// What is ready; nothing when `timeout` has passed. Given back to `self.events` after use.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Vec<epoll::Event>> {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        let mut events = std::mem::take(&mut self.events);
+        let mut events = mem::take(&mut self.events);
         events.clear();
         events.reserve(MAX_EVENTS);
         loop {
@@ -597,4 +604,4 @@ const CLIENTS_PER_SOURCE: usize = 20_000;
 const SPARE_DESCRIPTORS: usize = 64;
 
 /// At a fixed rate.
-const PUSHES_BETWEEN_READS: u64 = 64;
+const WRITES_BETWEEN_READS: u32 = 64;

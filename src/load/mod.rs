@@ -297,7 +297,7 @@ impl Load {
         }
         while run.owed > 0 {
             let again = |run: &mut Run, client: &mut Client, scripts: &[Script]| {
-                if client.owed == 0 && Instant::now() < end {
+                if client.owed == 0 && client.is_open() && Instant::now() < end {
                     run.ask(client, scripts, at_once);
                 }
             };
@@ -401,7 +401,7 @@ impl Load {
         let Some(speaker) = self.clients.first() else { return Ok(run.end()) };
         let topic = speaker.topic;
         let end = Instant::now() + length;
-        while Instant::now() < end {
+        loop {
             let (speaker, others) = self.clients.split_first_mut().expect("there is a speaker");
             if !run.ask(speaker, &scripts, at_once) {
                 break;
@@ -414,6 +414,9 @@ impl Load {
                 if !self.take_replies(&mut run, &mut scripts, |_, _, _| ())? {
                     return Ok(run.end());
                 }
+            }
+            if Instant::now() >= end {
+                break;
             }
         }
         Ok(run.end())
@@ -605,3 +608,226 @@ const SPARE_DESCRIPTORS: usize = 64;
 
 /// At a fixed rate.
 const WRITES_BETWEEN_READS: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::{Arc, Mutex};
+    use std::thread;
+
+    use super::*;
+
+    const PATH: &str = "/socket/websocket?vsn=2.0.0";
+    const PING: Push<'static> = Push { event: "ping", payload: r#"{"a":1}"# };
+    const LENGTH: Duration = Duration::from_millis(20);
+
+    /// What the server says to a text: frames for its sender, frames for everyone; `None` to hang up.
+    type Answers = fn(&str) -> Option<(Vec<u8>, Vec<u8>)>;
+
+    /// A server of another make, so that the two sides cannot be wrong together: one thread a client.
+    fn server(answers: Answers) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let everyone: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, everyone) = (stream.unwrap(), everyone.clone());
+                thread::spawn(move || serve(stream, &everyone, answers));
+            }
+        });
+        address
+    }
+
+    fn serve(mut stream: TcpStream, everyone: &Mutex<Vec<TcpStream>>, answers: Answers) {
+        use std::io::Write;
+        everyone.lock().unwrap().push(stream.try_clone().unwrap());
+        let mut socket = tungstenite::accept(stream.try_clone().unwrap()).unwrap();
+        while let Ok(message) = socket.read() {
+            let Some((to_sender, to_everyone)) = answers(message.to_text().unwrap()) else { break };
+            // Under the lock, so that no two frames are mixed.
+            for mut stream in &*everyone.lock().unwrap() {
+                stream.write_all(&to_everyone).unwrap();
+            }
+            stream.write_all(&to_sender).unwrap();
+        }
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+    }
+
+    /// As Phoenix answers: joins, and pings with their payload; `shout` goes to everyone.
+    fn phoenix(said: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+        let (to_sender, to_everyone) = answers_to(said);
+        let frames = |said: Option<String>| said.map(|said| text(&said)).unwrap_or_default();
+        Some((frames(to_sender), frames(to_everyone)))
+    }
+
+    fn answers_to(said: &str) -> (Option<String>, Option<String>) {
+        let [join_ref, message_ref, topic, event, payload]: [serde_json::Value; 5] =
+            serde_json::from_str(said).unwrap();
+        let reply = |response| {
+            format!(
+                r#"[{join_ref},{message_ref},{topic},"phx_reply",{{"response":{response},"status":"ok"}}]"#
+            )
+        };
+        match event.as_str().unwrap() {
+            "phx_join" => (Some(reply("{}".into())), None),
+            "ping" => (Some(reply(payload.to_string())), None),
+            "shout" => (None, Some(format!("[null,null,{topic},{event},{payload}]"))),
+            other => panic!("nobody says {other} here"),
+        }
+    }
+
+    fn joined(answers: Answers, clients: usize) -> Load {
+        let patience = Duration::from_millis(500);
+        let mut load = Load::new(Options { patience, at_once: 3, ..Options::default() }).unwrap();
+        let report = load.connect(server(answers), PATH, clients).unwrap().clean().unwrap();
+        assert_eq!((report.sent, report.received), (clients as u64, clients as u64));
+        let topic = |client| format!("room:{}", client % 2);
+        let report = load.join(topic, "{}", "{}").unwrap().clean().unwrap();
+        assert_eq!((report.sent, report.received), (clients as u64, clients as u64));
+        load
+    }
+
+    #[test]
+    fn every_push_in_turn_is_answered() {
+        let mut load = joined(phoenix, 7);
+        for at_once in [1, 10] {
+            let report = load.push_in_turn(PING, PING.payload, at_once, LENGTH).unwrap();
+            let report = report.clean().unwrap();
+            assert_eq!(report.sent, report.received);
+            assert_eq!(report.received, report.latency.len() * u64::from(at_once));
+            assert!(report.received >= 7 * u64::from(at_once), "each client pushed at least once");
+        }
+    }
+
+    #[test]
+    fn a_fixed_rate_sends_what_was_planned() {
+        let mut load = joined(phoenix, 3);
+        let report = load.push_at_rate(PING, PING.payload, 2, 2_000.0, LENGTH).unwrap();
+        let report = report.clean().unwrap();
+        assert_eq!((report.sent, report.received, report.latency.len()), (40, 40, 40));
+    }
+
+    #[test]
+    fn a_broadcast_is_heard_by_everyone_in_its_topic() {
+        // The server says it to all connections, so all must be in one topic.
+        let mut load = joined(phoenix, 4);
+        load.join(|_| "room:all".into(), "{}", "{}").unwrap().clean().unwrap();
+        let shout = Push { event: "shout", ..PING };
+        let report = load.broadcast(shout, 2, LENGTH).unwrap().clean().unwrap();
+        assert_eq!(report.received, 4 * report.sent);
+        assert!(report.sent >= 2);
+    }
+
+    #[test]
+    fn a_broadcast_that_reaches_the_wrong_topic_is_an_error() {
+        let mut load = joined(phoenix, 4);
+        let shout = Push { event: "shout", ..PING };
+        let first = load.broadcast(shout, 1, LENGTH).unwrap().errors;
+        // What was not seen then stands before the replies now.
+        let second = load.push_in_turn(PING, PING.payload, 1, LENGTH).unwrap().errors;
+        assert!(first.unexpected + second.unexpected > 0, "{first}; {second}");
+    }
+
+    #[test]
+    fn an_answer_of_another_kind_is_an_error() {
+        let mut load = joined(
+            |said| {
+                let (to_sender, _) = answers_to(said);
+                let answer = to_sender?;
+                let wrong =
+                    if said.contains("ping") { answer.replace("ok", "error") } else { answer };
+                Some((text(&wrong), Vec::new()))
+            },
+            2,
+        );
+        let report = load.push_in_turn(PING, PING.payload, 1, LENGTH).unwrap();
+        assert_eq!((report.received, report.errors.unexpected), (0, 2));
+        assert_eq!(report.errors.unanswered, 2);
+        let Err(Error::Failed(errors)) = report.clean() else { panic!("not clean") };
+        assert!(errors.first.unwrap().contains(r#""status":"error""#));
+    }
+
+    #[test]
+    fn an_answer_that_comes_twice_is_an_error() {
+        let mut load = joined(
+            |said| {
+                let answer = text(&answers_to(said).0?);
+                let times = if said.contains("ping") { 2 } else { 1 };
+                Some((answer.repeat(times), Vec::new()))
+            },
+            2,
+        );
+        let report = load.push_in_turn(PING, PING.payload, 1, LENGTH).unwrap();
+        assert!(report.errors.unexpected > 0, "{}", report.errors);
+    }
+
+    #[test]
+    fn a_server_that_hangs_up_is_counted() {
+        let mut load = joined(|said| phoenix(said).filter(|_| !said.contains("ping")), 3);
+        let report = load.push_in_turn(PING, PING.payload, 1, LENGTH).unwrap();
+        assert_eq!((report.received, report.errors.closed, report.errors.unanswered), (0, 3, 3));
+        // It goes on, and counts, when nobody is left.
+        let report = load.push_at_rate(PING, PING.payload, 1, 1_000.0, LENGTH).unwrap();
+        assert_eq!((report.received, report.errors.unanswered), (0, 20));
+        let report = load.broadcast(PING, 1, LENGTH).unwrap();
+        assert_eq!((report.received, report.errors.unanswered), (0, 1));
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_does_not_hold_the_load() {
+        let mut load = joined(
+            |said| if said.contains("ping") { Some(Default::default()) } else { phoenix(said) },
+            2,
+        );
+        let report = load.push_in_turn(PING, PING.payload, 5, LENGTH).unwrap();
+        assert_eq!((report.sent, report.received, report.errors.unanswered), (10, 0, 10));
+    }
+
+    #[test]
+    fn a_refused_upgrade_is_counted_with_its_status() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            use std::io::{Read, Write};
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 1_024]);
+                stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").unwrap();
+            }
+        });
+        let mut load = Load::new(Options::default()).unwrap();
+        let report = load.connect(address, PATH, 5).unwrap();
+        assert_eq!((report.sent, report.received, report.errors.refused), (5, 0, 5));
+        assert_eq!(report.errors.first.unwrap(), "answered by HTTP/1.1 403 Forbidden");
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_counted() {
+        // Bound and not listening: nobody else can have the port meanwhile.
+        let nobody =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        nobody.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = nobody.local_addr().unwrap().as_socket().unwrap();
+        let mut load = Load::new(Options::default()).unwrap();
+        let report = load.connect(address, PATH, 3).unwrap();
+        assert_eq!((report.received, report.errors.refused), (0, 3));
+    }
+
+    #[test]
+    fn more_clients_than_descriptors_are_refused_beforehand() {
+        let mut load = Load::new(Options::default()).unwrap();
+        let max = Load::max_connections();
+        let wanted = max + 1;
+        let refused = load.connect(([127, 0, 0, 1], 1).into(), PATH, wanted).unwrap_err();
+        assert!(matches!(refused, Error::TooMany { wanted: w, max: m } if (w, m) == (wanted, max)));
+        assert!(load.clients.is_empty());
+    }
+
+    #[test]
+    fn further_clients_connect_from_further_addresses() {
+        let source = "127.0.1.255".parse().unwrap();
+        let load = Load::new(Options { source, ..Options::default() }).unwrap();
+        assert_eq!(load.source_of(CLIENTS_PER_SOURCE - 1), source);
+        assert_eq!(load.source_of(CLIENTS_PER_SOURCE), Ipv4Addr::new(127, 0, 2, 0));
+    }
+}

@@ -797,8 +797,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_raves_does_not_hold_the_load() {
-        // 300 frames nobody asked for, for each push: read after read brings something.
+    fn frames_nobody_asked_for_are_counted() {
         let mut load = joined(
             |said| {
                 let raving = said.contains("ping").then(|| (text("?").repeat(300), Vec::new()));

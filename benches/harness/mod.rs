@@ -14,6 +14,7 @@ use simurgh::load::{self, Load, Options, Report};
 
 use crate::baseline::Script;
 
+mod lobby;
 pub(crate) mod subject;
 mod table;
 mod usage;
@@ -35,7 +36,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     seconds: Option<f64>,
     /// The server to hold against the bare kernel
-    #[arg(long, default_value = "bare")]
+    #[arg(long, default_value = "simurgh")]
     server: Subject,
     /// The core the servers are pinned to
     #[arg(long, default_value_t = 1)]
@@ -198,7 +199,7 @@ pub(crate) fn run(
 ) -> ExitCode {
     let arguments = Arguments::parse();
     let result = if let Some(subject) = arguments.serve {
-        subject.serve(arguments.server_cpu, script).map_err(Box::from)
+        subject.serve(arguments.server_cpu, script)
     } else {
         let table = Table::begin(name, arguments.server.name());
         let mut bench = Bench { arguments, table };

@@ -1,11 +1,13 @@
 //! The servers that are measured, each in a process of its own.
 
+use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use clap::ValueEnum;
 
+use super::lobby;
 use super::usage::Usage;
 use crate::baseline;
 
@@ -14,12 +16,15 @@ use crate::baseline;
 pub(crate) enum Subject {
     /// The bare kernel.
     Bare,
+    /// Simurgh, with one shard.
+    Simurgh,
 }
 
 impl Subject {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
+            Self::Simurgh => "simurgh",
         }
     }
 
@@ -27,14 +32,15 @@ impl Subject {
     ///
     /// The whole process is pinned before anything else is started, so that every thread of it
     /// stays on the core it is measured on.
-    pub(crate) fn serve(self, cpu: usize, script: &baseline::Script) -> io::Result<()> {
+    pub(crate) fn serve(self, cpu: usize, script: &baseline::Script) -> Result<(), Box<dyn Error>> {
         // So that a bench that is interrupted leaves no server behind.
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         if !core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {
-            return Err(io::Error::other(format!("cannot be pinned to core {cpu}")));
+            return Err(format!("cannot be pinned to core {cpu}").into());
         }
         match self {
-            Self::Bare => baseline::serve(script, announce),
+            Self::Bare => Ok(baseline::serve(script, announce)?),
+            Self::Simurgh => lobby::serve(cpu, announce),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! goes first alternates. A pair counts only if neither of its rounds is **void**.
 
 use std::error::Error;
+use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -70,7 +71,8 @@ pub(crate) struct Round {
     pub(crate) report: Report,
     /// By the server.
     pub(crate) spent: Spent,
-    /// The share of the round in which the client's core was not idle, whoever kept it so.
+    /// The share of the round in which each side's core was not idle, whoever kept it so.
+    server_core: f64,
     client_core: f64,
 }
 
@@ -97,9 +99,29 @@ impl Round {
     }
 }
 
+impl fmt::Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |share: f64| (100.0 * share).round();
+        write!(
+            f,
+            "{:.3} µs, {:.0}/s, server busy {} % (its core {} %), client busy {} % (its core {} %)",
+            self.cost(),
+            self.report.rate(),
+            percent(self.server_busy()),
+            percent(self.server_core),
+            percent(self.report.busy()),
+            percent(self.client_core),
+        )?;
+        match self.void() {
+            Some(Void::RateMissed) => write!(f, ", void: {:?} late", self.report.behind),
+            Some(Void::ClientBusy) => write!(f, ", void: the client was busy"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Why a round does not count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Void {
+enum Void {
     /// The client could not send as often as it should.
     RateMissed,
     /// The client's core had nothing to spare, so the client may be what was measured.
@@ -151,25 +173,15 @@ impl Bench {
         (case.load)(&mut load, length / 4)?.clean()?;
 
         // All replies have come, so the server is at rest and its counts are up to date.
-        let (before, core_before) = (server.usage()?, Core::read(client_cpu)?);
+        let before = server.usage()?;
+        let cores = (Core::read(server_cpu)?, Core::read(client_cpu)?);
         let report = (case.load)(&mut load, length)?.clean()?;
-        let (after, core_after) = (server.usage()?, Core::read(client_cpu)?);
-        let client_core = core_after.busy_since(&core_before);
-        let round = Round { report, spent: after.since(&before), client_core };
+        let server_core = Core::read(server_cpu)?.busy_since(&cores.0);
+        let client_core = Core::read(client_cpu)?.busy_since(&cores.1);
+        let spent = server.usage()?.since(&before);
+        let round = Round { report, spent, server_core, client_core };
         if self.arguments.verbose {
-            eprintln!(
-                "{}, {}: {:.3} µs, {:.0}/s, server {:.0} % busy, client {:.0} %, its core {:.0} %, \
-                 behind by {:?}, void: {:?}",
-                case.name,
-                subject.name(),
-                round.cost(),
-                round.report.rate(),
-                100.0 * round.server_busy(),
-                100.0 * round.report.busy(),
-                100.0 * client_core,
-                round.report.behind,
-                round.void(),
-            );
+            eprintln!("{}, {}: {round}", case.name, subject.name());
         }
         Ok(round)
     }

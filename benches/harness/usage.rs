@@ -17,15 +17,15 @@ pub(crate) struct Usage {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Spent {
     pub(crate) total: Duration,
-    /// `user` and `system` are estimates: the kernel looks four times in 16 ms where the process is.
-    /// A sum over many rounds says more than a round.
+    /// `user` and `system` are estimates: the kernel looks four times in 16 ms where the process
+    /// is. A sum over many rounds says more than a round.
     pub(crate) user: Duration,
     pub(crate) system: Duration,
 }
 
 impl Usage {
-    /// What process `id` has spent so far. It should be at rest: a thread that is running is counted
-    /// up to the last tick.
+    /// What process `id` has spent so far. It should be at rest: a thread that is running is
+    /// counted up to the last tick.
     pub(crate) fn of(id: u32) -> io::Result<Self> {
         let mut threads = BTreeMap::new();
         for entry in fs::read_dir(format!("/proc/{id}/task"))? {

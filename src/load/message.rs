@@ -33,10 +33,8 @@ pub fn broadcast(topic: &str, event: &str, payload: &str) -> String {
 }
 
 fn ok(message_ref: &str, topic: &str, response: &str) -> String {
-    let topic = quoted(topic);
-    format!(
-        r#"["{JOIN_REF}","{message_ref}",{topic},"phx_reply",{{"status":"ok","response":{response}}}]"#
-    )
+    let payload = format!(r#"{{"status":"ok","response":{response}}}"#);
+    format!(r#"["{JOIN_REF}","{message_ref}",{},"phx_reply",{payload}]"#, quoted(topic))
 }
 
 fn quoted(text: &str) -> String {
@@ -59,8 +57,8 @@ impl Script {
 
 /// The message that every frame should carry.
 ///
-/// Every frame is held against its length, which catches errors, closes and messages of others at no
-/// cost; one in [`SAMPLE`] is held against its content.
+/// Every frame is held against its length, which catches errors, closes and messages of others at
+/// no cost; one in [`SAMPLE`] is held against its content.
 #[derive(Debug)]
 pub(crate) struct Expected {
     value: Value,

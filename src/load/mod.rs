@@ -11,8 +11,8 @@
 //!                              └▶ Load::broadcast      one speaks, all must hear it
 //! ```
 //!
-//! Each of these runs to its end, waits for what is still owed, and gives a [`Report`]. Nothing that
-//! goes wrong is passed over: it is in the report's [`Errors`].
+//! Each of these runs to its end, waits for what is still owed, and gives a [`Report`]. Nothing
+//! that goes wrong is passed over: it is in the report's [`Errors`].
 //!
 //! What a load never does: answer pings, send heartbeats (so it is no client for more than a minute
 //! of silence), reconnect.
@@ -157,7 +157,8 @@ impl Load {
         limit.map_or(usize::MAX, |limit| (limit as usize).saturating_sub(SPARE_DESCRIPTORS))
     }
 
-    /// Connects further clients and upgrades them to WebSockets at `path`, which names serializer V2.
+    /// Connects further clients and upgrades them to WebSockets at `path`, which names serializer
+    /// V2.
     ///
     /// The latencies reach from the first SYN to the 101.
     ///
@@ -274,8 +275,8 @@ impl Load {
         Ok(run.end())
     }
 
-    /// Every client pushes `at_once` times in one write, waits for all the replies, and pushes again,
-    /// for as long as `length`. Each must be answered with `response` (JSON).
+    /// Every client pushes `at_once` times in one write, waits for all the replies, and pushes
+    /// again, for as long as `length`. Each must be answered with `response` (JSON).
     ///
     /// The server sets the pace. The latencies reach from a write to the last reply to it.
     ///
@@ -308,17 +309,17 @@ impl Load {
         Ok(run.end())
     }
 
-    /// The clients take turns to push, `at_once` times in one write, so that there are `rate` pushes
-    /// a second in all, for as long as `length`, whether or not the replies to earlier ones have come.
-    /// Each must be answered with `response` (JSON).
+    /// The clients take turns to push, `at_once` times in one write, so that there are `rate`
+    /// pushes a second in all, for as long as `length`, whether or not the replies to earlier ones
+    /// have come. Each must be answered with `response` (JSON).
     ///
-    /// The latencies reach from the instant a push was due, not from when it was sent, to its reply:
-    /// if the server holds its client up, that counts against the server.
+    /// The latencies reach from the instant a push was due, not from when it was sent, to its
+    /// reply: if the server holds its client up, that counts against the server.
     ///
     /// # Errors
     ///
-    /// The kernel's; what the server does wrong is in the report, and so is what this client did not
-    /// manage to send in time ([`Report::behind`]).
+    /// The kernel's; what the server does wrong is in the report, and so is what this client did
+    /// not manage to send in time ([`Report::behind`]).
     pub fn push_at_rate(
         &mut self,
         push: Push<'_>,
@@ -377,8 +378,8 @@ impl Load {
     }
 
     /// The first client pushes `at_once` times in one write; when everyone in its topic, itself
-    /// included, has heard as many broadcasts of that event and payload, it pushes again, for as long
-    /// as `length`.
+    /// included, has heard as many broadcasts of that event and payload, it pushes again, for as
+    /// long as `length`.
     ///
     /// The latencies reach from the write to the last broadcast at each client.
     ///
@@ -559,7 +560,8 @@ impl Run {
     }
 
     /// Whether patience has ended without anything owed having come, since `received` before the
-    /// last wait. A server that says the wrong thing for ever is as silent as one that says nothing.
+    /// last wait. A server that says the wrong thing for ever is as silent as one that says
+    /// nothing.
     ///
     /// What is still owed is counted then.
     fn is_stuck(&mut self, received: u64, patience: Duration) -> bool {
@@ -634,10 +636,12 @@ mod tests {
     const PING: Push<'static> = Push { event: "ping", payload: r#"{"a":1}"# };
     const LENGTH: Duration = Duration::from_millis(20);
 
-    /// What the server says to a text: frames for its sender, frames for everyone; `None` to hang up.
+    /// What the server says to a text: frames for its sender, frames for everyone; `None` to hang
+    /// up.
     type Answers = fn(&str) -> Option<(Vec<u8>, Vec<u8>)>;
 
-    /// A server of another make, so that the two sides cannot be wrong together: one thread a client.
+    /// A server of another make, so that the two sides cannot be wrong together: one thread a
+    /// client.
     fn server(answers: Answers) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -676,10 +680,9 @@ mod tests {
     fn answers_to(said: &str) -> (Option<String>, Option<String>) {
         let [join_ref, message_ref, topic, event, payload]: [serde_json::Value; 5] =
             serde_json::from_str(said).unwrap();
-        let reply = |response| {
-            format!(
-                r#"[{join_ref},{message_ref},{topic},"phx_reply",{{"response":{response},"status":"ok"}}]"#
-            )
+        let reply = |response: String| {
+            let payload = format!(r#"{{"response":{response},"status":"ok"}}"#);
+            format!(r#"[{join_ref},{message_ref},{topic},"phx_reply",{payload}]"#)
         };
         match event.as_str().unwrap() {
             "phx_join" => (Some(reply("{}".into())), None),

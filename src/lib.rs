@@ -14,6 +14,11 @@ mod pubsub;
 mod socket;
 
 pub mod demo;
+
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod load;
+
 mod io;
 mod protocol;
 mod shard;

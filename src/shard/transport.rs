@@ -631,13 +631,13 @@ fn match_mount<'m>(
     is_upgrade: bool,
 ) -> Option<Vec<(&'m str, String)>> {
     // A WebSocket is welcome at the bare mount too: there are clients that use its URL as given.
-    let pattern = match path.len().checked_sub(mount.path.len())? {
-        0 if is_upgrade => path,
-        1 if path.last().is_some_and(|last| last == "websocket") => &path[..mount.path.len()],
+    let behind = match path.len().checked_sub(mount.path.len())? {
+        0 if is_upgrade => &[],
+        length if length == mount.websocket_path.len() => mount.websocket_path.as_slice(),
         _ => return None,
     };
     let mut variables = Vec::new();
-    for (segment, pattern) in pattern.iter().zip(&mount.path) {
+    for (segment, pattern) in path.iter().zip(mount.path.iter().chain(behind)) {
         match pattern.strip_prefix(':') {
             // A name that begins with an underscore matches and is not told.
             Some(name) if name.starts_with('_') => {}

@@ -71,7 +71,10 @@ impl Local {
         match received {
             Received::Head(head) => self.receive_head(id, head, bytes),
             Received::Socket(partial) => self.receive_frames(id, partial, bytes),
-            Received::Ending(partial) => self.receive_ending(id, partial, bytes),
+            Received::Ending(partial) => {
+                let limits = self.core.borrow().websocket_limits();
+                self.receive_ending(id, Input::new(partial, bytes, limits));
+            }
             Received::Nothing => {}
         }
     }
@@ -320,7 +323,7 @@ impl Local {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "closing a socket");
-                    self.core.borrow_mut().close_socket(id, error.close_code(), &Stop::Closed);
+                    self.core.borrow_mut().fail_socket(id, error.close_code());
                     return;
                 }
             };
@@ -329,12 +332,11 @@ impl Local {
                 Err(error) => {
                     tracing::debug!(%error, "closing a socket");
                     self.core.borrow_mut().close_socket(id, 1011, &Stop::Closed);
-                    return;
                 }
             }
             if self.core.borrow_mut().connections.session(id).is_none() {
-                // Closed by what it sent.
-                return;
+                // Closed by what it sent; its own Close may be here already.
+                return self.receive_ending(id, input);
             }
         }
         if let Some(session) = self.core.borrow_mut().connections.session(id) {
@@ -343,26 +345,22 @@ impl Local {
     }
 
     /// Waits for the client's Close; everything else that comes is no longer heard.
-    fn receive_ending(
-        self: &Rc<Self>,
-        id: ConnectionId,
-        partial: Option<Box<websocket::Partial>>,
-        bytes: &mut [u8],
-    ) {
-        let mut core = self.core.borrow_mut();
-        let mut input = Input::new(partial, bytes, core.websocket_limits());
-        let is_over = loop {
+    fn receive_ending(self: &Rc<Self>, id: ConnectionId, mut input: Input<'_>) {
+        let step = loop {
             match input.next_message() {
-                Ok(None) => break false,
-                Ok(Some(Message::Close(_))) | Err(_) => break true,
+                Ok(None) => break EndingStep::AwaitClose,
+                Ok(Some(Message::Close(_))) => break EndingStep::Close,
+                Err(_) => break EndingStep::Shutdown,
                 Ok(Some(_)) => {}
             }
         };
         let partial = input.finish();
-        if let Some(ending) = core.ending(id) {
-            ending.partial = partial;
-            if is_over {
-                ending.step = EndingStep::Close;
+        let mut core = self.core.borrow_mut();
+        if let Some(ending) = core.ending(id)
+            && ending.step == EndingStep::AwaitClose
+        {
+            (ending.step, ending.partial) = (step, partial);
+            if step != EndingStep::AwaitClose {
                 core.ending.push(id);
             }
         }
@@ -482,12 +480,24 @@ impl Core {
 
     /// Closes an open socket from our side.
     pub(crate) fn close_socket(&mut self, id: ConnectionId, code: u16, reason: &Stop) {
+        self.close_towards(id, code, reason, EndingStep::AwaitClose);
+    }
+
+    /// Closes an open socket whose frames can't be understood any more, its Close among them.
+    ///
+    /// What still comes is thrown away until the client ends its side too: were the connection
+    /// closed with some of it unread, a reset could overtake our Close and say nothing of why.
+    fn fail_socket(&mut self, id: ConnectionId, code: u16) {
+        self.close_towards(id, code, &Stop::Closed, EndingStep::Shutdown);
+    }
+
+    fn close_towards(&mut self, id: ConnectionId, code: u16, reason: &Stop, step: EndingStep) {
         if self.connections.session(id).is_none() {
             return;
         }
         self.write_bytes(id, |out| websocket::write_close(out, Some(code)));
         self.end_session(id, reason);
-        self.begin_ending(id, EndingStep::AwaitClose);
+        self.begin_ending(id, step);
     }
 
     /// Drops a connection without a word: it is broken, owes too much, or has had its time.

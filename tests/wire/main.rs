@@ -11,11 +11,19 @@
 //! What channels do with messages is tested in `tests/channels`.
 
 mod app;
+mod binary;
 mod checks;
 mod close;
+mod connecting;
+mod idle;
+mod logs;
+mod relayed;
 mod requests;
 mod sizes;
+mod slow_readers;
+mod startup;
 mod support;
+mod text;
 mod url;
 mod versions;
 mod websocket;

@@ -626,15 +626,24 @@ impl Core {
         None
     }
 
-    /// Closes a connection whose reader does not read.
+    /// Notes a connection whose reader does not read, to be closed at the end of the turn.
     pub(crate) fn check_backlog(&mut self, id: ConnectionId) {
         let max = self.limits.max_send_queue;
         let Some(connection) = self.connections.find(id) else { return };
         if connection.outbox.owes() > max {
-            self.counters.slow_readers += 1;
-            tracing::info!(max_send_queue = max, "closing a connection that does not read");
             self.overdue_readers.push(id);
         }
+    }
+
+    /// Closes a connection whose reader does not read. He may have been noted several times.
+    pub(crate) fn close_reader(&mut self, id: ConnectionId) {
+        if self.connections.find(id).is_none() {
+            return;
+        }
+        self.counters.slow_readers += 1;
+        let max_send_queue = self.limits.max_send_queue;
+        tracing::info!(max_send_queue, "closing a connection that does not read");
+        self.close_now(id);
     }
 
     fn head_timeout(&self) -> u32 {

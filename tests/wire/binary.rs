@@ -111,19 +111,28 @@ fn a_join_and_a_heartbeat_may_be_binary() {
 // shows: binary.refs-become-text, binary.null-ref-is-empty
 fn refs_that_are_no_strings_become_their_text() {
     let server = app::start(&App::default());
-    for (json, text) in [("7", "7"), ("1.5", "1.5"), ("null", ""), ("true", "true")] {
+    for value in ["7", "1.5", "true"] {
         let mut raw = Raw::open(server.addr(0));
-        raw.send_text(&format!(r#"[{json},"1","room:a","phx_join",{{}}]"#));
+        raw.send_text(&format!(r#"[{value},"1","room:a","phx_join",{{}}]"#));
         raw.frame();
-        raw.send_text(&format!(r#"[{json},8,"room:a","reply_binary",{{}}]"#));
-        let size = text.len() as u8;
-        let header = [1, size, 1, 6, 2];
-        let expected = [&header[..], text.as_bytes(), b"8room:aok\x04\x05"].concat();
-        assert_eq!(raw.frame(), binary(&expected), "{json}");
-        raw.send_text(&format!(r#"[{json},null,"room:a","push_binary",{{}}]"#));
-        let expected = [&[0, size, 6, 6][..], text.as_bytes(), b"room:apushed\x01\x02\x03"];
-        assert_eq!(raw.frame(), binary(&expected.concat()), "{json}");
+        let size = value.len() as u8;
+        for (message_ref, text) in [("8", "8"), ("null", "")] {
+            raw.send_text(&format!(r#"[{value},{message_ref},"room:a","reply_binary",{{}}]"#));
+            let header = [1, size, text.len() as u8, 6, 2];
+            let fields = format!("{value}{text}room:aok");
+            assert_eq!(raw.frame(), binary(&[&header, fields.as_bytes(), b"\x04\x05"].concat()));
+        }
+        raw.send_text(&format!(r#"[{value},null,"room:a","push_binary",{{}}]"#));
+        let expected = [&[0, size, 6, 6], value.as_bytes(), b"room:apushed\x01\x02\x03"];
+        assert_eq!(raw.frame(), binary(&expected.concat()));
     }
+    // A channel that was joined without a join_ref has the ref of its join for one.
+    let mut raw = Raw::open(server.addr(0));
+    raw.send_text(r#"[null,"1","room:a","phx_join",{}]"#);
+    assert_eq!(raw.frame(), Frame::text(&reply("null", "1")));
+    raw.send_text(r#"[null,null,"room:a","reply_binary",{}]"#);
+    assert_eq!(raw.frame(), binary(b"\x01\x01\x00\x06\x021room:aok\x04\x05"));
+    drop(raw);
     server.await_rest();
 }
 

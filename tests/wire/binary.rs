@@ -228,6 +228,7 @@ fn v1_reads_binary_frames_as_text() {
     assert!(String::from_utf8(frame.payload).unwrap().contains("phx_reply"));
     raw.send(push("j", "1", "room:a", "phx_join", b""));
     assert_eq!(raw.frame(), Frame::close(1011));
+    drop(raw);
     let mut raw = Raw::connect(server.addr(0));
     raw.send(crate::support::upgrade("/socket/websocket?vsn=1.0.0"));
     assert_eq!(raw.answer().status, 101);

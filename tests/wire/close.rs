@@ -176,7 +176,7 @@ fn a_disconnect_by_id_is_1001_on_every_shard() {
 }
 
 #[test]
-// shows: close.drain-1012, close.shutdown-without-channels, close.never-1000-first
+// shows: close.drain-1012, close.shutdown-without-channels, close.never-1000-first, ending.drain
 fn a_shutdown_is_1012_for_everyone() {
     for shards in [1, 4] {
         for version in Version::ALL {

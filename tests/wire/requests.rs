@@ -126,6 +126,7 @@ fn nothing_is_read_behind_the_last_request() {
     raw.send(get("/", &["connection: close"]) + &get("/asked", &[]));
     assert_eq!(raw.answer().body, "home");
     raw.end();
+    drop(raw);
     server.await_rest();
 }
 
@@ -195,6 +196,7 @@ fn a_request_behind_a_refused_upgrade_is_not_lost_in_silence() {
     // is told that it must ask again.
     assert_eq!(refusal.header("connection"), Some("close"));
     raw.end();
+    drop(raw);
     server.await_rest();
 }
 
@@ -260,6 +262,7 @@ fn a_head_that_is_too_large_is_refused() {
     raw.send(&get("/", &[&"x: a\r\n".repeat(1000)])[..1024]);
     assert_eq!(raw.answer().status, 431);
     raw.end();
+    drop(raw);
     // Nor may it have too many lines.
     let mut raw = Raw::connect(server.addr(0));
     raw.send(get("/", &["a: b"; 101]));

@@ -101,7 +101,7 @@ fn more_than_a_message_needs_is_ignored() {
 
 #[test]
 // shows: v2.too-few-elements-1011, v2.not-an-array-1011, v2.not-json-1011, v2.empty-text-1011,
-//   v1.not-an-object-1011, v1.missing-key-1011, close.no-reason-text
+//   v1.not-an-object-1011, v1.missing-key-1011, close.no-reason-text, own.no-error-frame
 fn what_is_no_message_closes_with_1011() {
     let server = app::start(&App::default());
     let v2 = [

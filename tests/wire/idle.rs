@@ -7,7 +7,7 @@ use simurgh::testing::{Client, Server, Version};
 use simurgh::{Limits, Stop};
 
 use crate::app::{self, App};
-use crate::support::{Frame, Raw, masked};
+use crate::support::{Frame, Raw, masked, upgrade};
 
 /// A server that closes after two seconds of silence.
 fn impatient(app: &App) -> Server {
@@ -66,5 +66,22 @@ fn what_is_received_is_life_and_what_is_sent_is_not() {
     assert_eq!(alive[1].frame().first, 0x81);
     assert_eq!(server.counts()[0].disconnected, 1);
     drop((hearing, alive));
+    server.await_rest();
+}
+
+#[test]
+fn the_time_before_the_request_does_not_lengthen_that_after_it() {
+    // Looked at while nothing had been asked, it was next looked at when the request would have
+    // been late, however long the socket had been silent by then.
+    let server = app::start_with(&App::default(), |limits| {
+        limits.idle_timeout = Duration::from_secs(1);
+        limits.head_timeout = Duration::from_secs(3600);
+    });
+    let mut raw = Raw::connect(server.addr(0));
+    std::thread::sleep(Duration::from_millis(2_200));
+    raw.send(upgrade("/socket/websocket?vsn=2.0.0"));
+    assert_eq!(raw.answer().status, 101);
+    assert_eq!(raw.frame(), Frame::close(1002));
+    drop(raw);
     server.await_rest();
 }

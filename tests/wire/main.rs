@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   requests, url, checks, versions     before the socket is open
-//!   text, binary, relayed               messages
+//!   text, fields, binary, relayed       messages
 //!   websocket, sizes, close, idle       frames, and how a connection ends
 //!   connecting, slow_readers            clients that are slow, and connects that are
 //!   startup, logs                       what the operator sees
@@ -15,6 +15,7 @@ mod binary;
 mod checks;
 mod close;
 mod connecting;
+mod fields;
 mod idle;
 mod logs;
 mod relayed;

@@ -10,7 +10,8 @@ use std::time::Duration;
 /// ```
 /// use simurgh::Limits;
 ///
-/// let limits = Limits { max_message_size: 64 << 10, ..Limits::default() };
+/// let mut limits = Limits::default();
+/// limits.max_message_size = 64 << 10;
 /// assert_eq!(limits.max_topics, 100);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

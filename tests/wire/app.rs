@@ -189,9 +189,14 @@ pub(crate) fn start(app: &App) -> Server {
 
 /// [`endpoint`] on one shard, with limits of the test's.
 pub(crate) fn start_with(app: &App, set: impl FnOnce(&mut Limits)) -> Server {
+    Server::start(endpoint(app).limits(limits(set)), 1)
+}
+
+/// The default limits, but for what the test sets.
+pub(crate) fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
     let mut limits = Limits::default();
     set(&mut limits);
-    Server::start(endpoint(app).limits(limits), 1)
+    limits
 }
 
 /// A client at this shard.

@@ -14,7 +14,7 @@ use io_uring::{EnterFlags, IoUring, cqueue};
 use super::buffers::Buffers;
 use super::doorbell::Doorbell;
 use super::operation::{Kind, Lending, Operation, Token};
-use super::rings::Config;
+use super::rings::{Config, USUAL};
 use super::slots::Slots;
 
 pub(super) struct Ring {
@@ -106,6 +106,8 @@ impl Ring {
     /// Submits, does the kernel's deferred work and makes completions ready: all there are, or
     /// enough of them.
     pub(super) fn gather(&mut self) {
+        self.kept.shrink_to(USUAL);
+        self.starved.shrink_to(USUAL);
         loop {
             let submission = self.uring.submission();
             let pending = submission.len();

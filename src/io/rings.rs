@@ -92,8 +92,6 @@ pub(crate) struct Rings {
     peers: Peers,
     /// `None` after `stop_accepting`.
     listener: Option<TcpListener>,
-    /// The ring that accepts took their last slot from.
-    accepting: usize,
     /// Accepting rests until then: the system had no room for another client.
     accepting_rests_until: Option<Instant>,
     /// Why another ring could not be set up, until the shard is told.
@@ -104,7 +102,7 @@ pub(crate) struct Rings {
     cursor: usize,
     /// What the shard looks at since the last completion.
     lent: Option<(usize, Filled)>,
-    /// Kept for its memory: what `send` could not write whole, by position.
+    /// What `send` could not write whole, by position; empty in between, and kept for its memory.
     refused: Vec<(u32, Unsent)>,
     config: Config,
 }
@@ -126,7 +124,6 @@ impl Rings {
             rings: vec![first],
             peers: Peers::new(config.accepts),
             listener: Some(listener),
-            accepting: 0,
             accepting_rests_until: None,
             doorbell,
             now: Instant::now(),
@@ -145,7 +142,6 @@ impl Rings {
     ///
     /// `idle` is asked once more after parking was announced; if it says false, this returns at
     /// once.
-    #[allow(clippy::unused_async, reason = "another executor may have to be told of the sleep")]
     pub(crate) async fn park(&mut self, until: Option<Instant>, idle: impl FnOnce() -> bool) {
         self.return_lent();
         // A slot that was freed since the last turn may be what accepting waits for.
@@ -224,13 +220,9 @@ impl Rings {
         }
     }
 
-    /// The ring that accepts, the first other one that has a free slot, or a new one.
+    /// The first ring that has a free slot, or a new one.
     fn ring_with_room(&mut self) -> std::io::Result<Option<usize>> {
-        if self.rings[self.accepting].slots.has_free() {
-            return Ok(Some(self.accepting));
-        }
         if let Some(index) = self.rings.iter().position(|ring| ring.slots.has_free()) {
-            self.accepting = index;
             return Ok(Some(index));
         }
         // Slots of connections that are going become free soon enough: they are no reason for a ring
@@ -242,8 +234,7 @@ impl Rings {
         let mut ring = Ring::new(&self.config)?;
         ring.register_doorbell(&self.doorbell)?;
         self.rings.push(ring);
-        self.accepting = self.rings.len() - 1;
-        Ok(Some(self.accepting))
+        Ok(Some(self.rings.len() - 1))
     }
 
     fn accept_on(&mut self, ring: usize) {
@@ -426,6 +417,8 @@ impl Io for Rings {
         // Each ring has its own in order; this puts them together.
         refused.sort_unstable_by_key(|&(position, _)| position);
         unsent.extend(refused.drain(..).map(|(_, unsent)| unsent));
+        // A storm's memory goes back.
+        refused.shrink_to(USUAL);
         self.refused = refused;
     }
 
@@ -495,6 +488,9 @@ fn with_patience<T>(mut make: impl FnMut() -> std::io::Result<T>) -> Result<T, E
         }
     }
 }
+
+/// Queues of ours that were longer once shrink to this.
+pub(super) const USUAL: usize = 1_024;
 
 /// How long memory is waited for at the start.
 const PATIENCE: Duration = Duration::from_secs(3);

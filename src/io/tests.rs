@@ -439,6 +439,54 @@ fn received_bytes_may_be_changed_in_place() {
     }
 }
 
+/// The whole of it on a thread of its own, as the server does it. Run by a user without
+/// `CAP_IPC_LOCK`, it also shows that a shard starts within [`kernel::MEMLOCK_OF_A_SHARD`].
+#[test]
+fn a_shard_echoes_on_a_thread_of_its_own() {
+    let abilities = kernel::check(&kernel::Kernel::probe()).unwrap();
+    let config = Config::for_kernel(&abilities);
+    let address = "127.0.0.1:0".parse().unwrap();
+    let listener = listener::bind(address, 1, &Options::default()).unwrap().remove(0);
+    let address = listener.local_addr().unwrap();
+    let doorbell = Arc::new(Doorbell::new().unwrap());
+    let stop = Arc::new(AtomicBool::new(false));
+
+    let (bell, stopped) = (Arc::clone(&doorbell), Arc::clone(&stop));
+    let shard = spawn_shard(Some(cpu::for_shards(Some(1))[0]), "echo", move || async move {
+        let mut rings = Rings::new(&config, listener, bell).unwrap();
+        let mut echoed = 0;
+        while !stopped.load(Ordering::Acquire) {
+            rings.gather();
+            let mut echoes = Vec::new();
+            while let Some(completion) = rings.next_completion() {
+                if let Completion::Received { id, bytes } = completion {
+                    echoes.push((id, bytes.to_vec()));
+                }
+            }
+            for (id, bytes) in echoes {
+                echoed += bytes.len();
+                rings.send([(id, &bytes[..])].into_iter(), &mut Vec::new());
+            }
+            rings.park(None, || !stopped.load(Ordering::Acquire)).await;
+        }
+        echoed
+    })
+    .unwrap();
+
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    for round in 0..100 {
+        let bytes = pattern(round, 1000);
+        client.write_all(&bytes).unwrap();
+        let mut read = vec![0; 1000];
+        client.read_exact(&mut read).unwrap();
+        assert!(read == bytes);
+    }
+    stop.store(true, Ordering::Release);
+    doorbell.ring();
+    assert_eq!(shard.join().unwrap(), 100_000);
+}
+
 #[test]
 fn no_ring_of_the_doorbell_is_lost() {
     let mut server = Server::new(small());

@@ -11,6 +11,7 @@ use std::time::Duration;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue};
 
+use super::ConnectionId;
 use super::buffers::Buffers;
 use super::doorbell::Doorbell;
 use super::operation::{Kind, Lending, Operation, Token};
@@ -64,6 +65,11 @@ impl Ring {
             enough,
             rings_doorbell: false,
         })
+    }
+
+    /// Whether the shard has this connection, in this generation.
+    pub(super) fn is_open(&self, id: ConnectionId) -> bool {
+        self.slots.is_open(id.slot(), id.generation())
     }
 
     /// Asks for `operation` with the next [`submit`](Self::submit), [`gather`](Self::gather) or

@@ -92,7 +92,7 @@ pub(crate) struct Rings {
     peers: Peers,
     /// `None` after `stop_accepting`.
     listener: Option<TcpListener>,
-    /// Accepting rests until then: the system had no room for another client.
+    /// Accepting rests until then, because it failed.
     accepting_rests_until: Option<Instant>,
     /// Why another ring could not be set up, until the shard is told.
     failure: Option<std::io::Error>,
@@ -251,19 +251,16 @@ impl Rings {
     /// What a completion means to the shard, if anything.
     fn understand(&mut self, index: usize, completion: &cqueue::Entry) -> Option<News> {
         let token = Token::unpack(completion.user_data());
-        let result = completion.result();
-        let error = || std::io::Error::from_raw_os_error(-result);
         let Token { kind, tag, slot, stamp } = token;
         let id = ConnectionId::new(index, slot as usize, stamp);
         let ring = &mut self.rings[index];
-        let live = |ring: &Ring| ring.slots.is_open(slot as usize, stamp);
         match kind {
             Kind::Accept => {
                 let peer = self.peers.peer(tag).read();
                 self.peers.give_back(tag);
-                if result < 0 {
+                if completion.result() < 0 {
                     ring.slots.end(slot, Kind::Accept);
-                    return self.accept_failed(-result);
+                    return self.accept_failed(-completion.result());
                 }
                 ring.slots.open_slot(slot);
                 ring.slots.begin(slot, Kind::Receive);
@@ -271,40 +268,10 @@ impl Rings {
                 ring.push(&Operation::receive(slot, stamp));
                 Some(News::Accepted { id, peer })
             }
-            Kind::Receive => {
-                let filled = ring.buffers.filled(completion);
-                let more = cqueue::more(completion.flags());
-                if !more {
-                    ring.slots.end(slot, Kind::Receive);
-                }
-                if !live(ring) {
-                    if let Some(filled) = filled {
-                        ring.buffers.give_back(filled);
-                    }
-                    return None;
-                }
-                if !more && (result > 0 || result == -libc::ENOBUFS) {
-                    // The kernel has ended the receive, not the peer. It is armed again when the
-                    // buffers of this turn are back.
-                    ring.starved.push_back((slot, stamp));
-                }
-                match (filled, result) {
-                    (Some(filled), 1..) => Some(News::Received { id, filled }),
-                    (filled, _) => {
-                        if let Some(filled) = filled {
-                            ring.buffers.give_back(filled);
-                        }
-                        match -result {
-                            libc::ENOBUFS => None,
-                            0 => Some(News::Ended { id, error: None }),
-                            _ => Some(News::Ended { id, error: Some(error()) }),
-                        }
-                    }
-                }
-            }
+            Kind::Receive => received(ring, id, completion),
             Kind::Writable => {
                 ring.slots.end(slot, Kind::Writable);
-                live(ring).then_some(News::Writable { id })
+                ring.is_open(id).then_some(News::Writable { id })
             }
             Kind::Shutdown | Kind::Close => {
                 ring.slots.end(slot, kind);
@@ -338,8 +305,9 @@ impl Rings {
     fn accept_failed(&mut self, errno: i32) -> Option<News> {
         // Without a listener it was us who ended the accept, and nobody has to know.
         self.listener.as_ref()?;
-        if matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) {
-            // It would fail again at once, for the client is still in the backlog.
+        // What concerns one client is over with him. Of the rest, most would fail again at once: the
+        // system has no room, and the client is still in the backlog.
+        if !matches!(errno, libc::ECONNABORTED | libc::EPERM | libc::EPROTO) {
             self.accepting_rests_until = Some(self.now + REST);
         }
         Some(News::AcceptFailed { error: std::io::Error::from_raw_os_error(errno) })
@@ -354,8 +322,7 @@ impl Rings {
 
     /// The ring of an open connection.
     fn ring_of(&mut self, id: ConnectionId) -> Option<&mut Ring> {
-        let ring = self.rings.get_mut(id.ring())?;
-        ring.slots.is_open(id.slot(), id.generation()).then_some(ring)
+        self.rings.get_mut(id.ring()).filter(|ring| ring.is_open(id))
     }
 }
 
@@ -465,6 +432,44 @@ impl Io for Rings {
     }
 }
 
+/// What a completion of a receive means.
+fn received(ring: &mut Ring, id: ConnectionId, completion: &cqueue::Entry) -> Option<News> {
+    let (slot, result) = (id.slot() as u32, completion.result());
+    let filled = ring.buffers.filled(completion);
+    let more = cqueue::more(completion.flags());
+    if !more {
+        ring.slots.end(slot, Kind::Receive);
+    }
+    if !ring.is_open(id) {
+        if let Some(filled) = filled {
+            ring.buffers.give_back(filled);
+        }
+        return None;
+    }
+    if !more && (result > 0 || result == -libc::ENOBUFS) {
+        // The kernel has ended the receive, not the client. It is armed again when the buffers of
+        // this turn are back.
+        ring.starved.push_back((slot, id.generation()));
+    }
+    match (result, filled) {
+        (1.., Some(filled)) => Some(News::Received { id, filled }),
+        (1.., None) => panic!("{result} bytes were received into no buffer"),
+        (_, filled) => {
+            if let Some(filled) = filled {
+                ring.buffers.give_back(filled);
+            }
+            match -result {
+                libc::ENOBUFS => None,
+                0 => Some(News::Ended { id, error: None }),
+                errno => {
+                    let error = Some(std::io::Error::from_raw_os_error(errno));
+                    Some(News::Ended { id, error })
+                }
+            }
+        }
+    }
+}
+
 /// What a completion means to the shard, before its bytes are lent.
 enum News {
     Accepted { id: ConnectionId, peer: std::net::SocketAddr },
@@ -495,5 +500,5 @@ pub(super) const USUAL: usize = 1_024;
 /// How long memory is waited for at the start.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long accepting rests when the system has no room for a client.
+/// How long accepting rests when it can't go on.
 const REST: Duration = Duration::from_millis(100);

@@ -1,7 +1,7 @@
 //! The rings over real sockets: clients of the standard library, on the loopback device.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -421,6 +421,23 @@ fn stop_accepting_refuses_further_clients_and_keeps_the_others() {
 }
 
 #[test]
+fn accepting_goes_on_after_it_failed() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let listener = listener::bind(address, 1, &Options::default()).unwrap().remove(0);
+    let spoiler = socket2::Socket::from(listener.try_clone().unwrap());
+    let mut server = Server::of(listener, small());
+    spoiler.shutdown(Shutdown::Both).unwrap();
+    server.until(|server| server.failed > 0 && server.rings.accepts_under_way() == 0);
+    assert_eq!(server.failed, 4, "each accept fails once, and then it rests");
+    // It has given its port back, and gets another.
+    spoiler.listen(16).unwrap();
+    server.address = spoiler.local_addr().unwrap().as_socket().unwrap();
+    let client = server.connect();
+    let (_, peer) = server.accept();
+    assert_eq!(peer, client.local_addr().unwrap());
+}
+
+#[test]
 fn received_bytes_may_be_changed_in_place() {
     let mut server = Server::new(small());
     let mut client = server.connect();
@@ -518,7 +535,7 @@ fn no_ring_of_the_doorbell_is_lost_among_several_rings() {
             rounds
         });
         server.echo = true;
-        hand_off(&mut server, 20_000);
+        hand_off(&mut server, 4_000);
         stop.store(true, Ordering::Relaxed);
         let deadline = Instant::now() + PATIENCE;
         while !chatter.is_finished() {
@@ -613,7 +630,10 @@ impl Server {
 
     fn at(address: &str, config: Config) -> Self {
         let address = address.parse().unwrap();
-        let listener = listener::bind(address, 1, &Options::default()).unwrap().remove(0);
+        Self::of(listener::bind(address, 1, &Options::default()).unwrap().remove(0), config)
+    }
+
+    fn of(listener: TcpListener, config: Config) -> Self {
         let address = listener.local_addr().unwrap();
         let doorbell = Arc::new(Doorbell::new().unwrap());
         Self {

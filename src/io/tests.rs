@@ -341,6 +341,23 @@ fn clients_are_spread_over_as_many_rings_as_they_need() {
 }
 
 #[test]
+fn every_ring_wakes_the_shard() {
+    let config = Config { connections_per_ring: 2, accepts: 1, ..small() };
+    let mut server = Server::new(config);
+    let mut clients: Vec<_> = (0..6).map(|_| server.connect()).collect();
+    server.accept_from(&clients);
+    assert!(server.rings.ring_count() >= 3);
+    server.echo = true;
+    server.drive(|| {
+        for round in 0..300 {
+            let client = &mut clients[round % 6];
+            client.write_all(b"!").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+        }
+    });
+}
+
+#[test]
 fn clients_beyond_the_last_slot_wait_and_none_is_lost() {
     let config = Config { connections_per_ring: 4, max_connections: 8, accepts: 3, ..small() };
     let mut server = Server::new(config);

@@ -137,9 +137,10 @@ mod tests {
         let doorbell = Doorbell::new().unwrap();
         let (inbox, start, done) = (Line::default(), Line::default(), Line::default());
         let wait_for = |Line(flag): &Line, round| {
-            let mut spins = 0;
+            let mut spins = 0u32;
             while flag.load(Ordering::Acquire) != round {
                 spins += 1;
+                assert!(spins < u32::MAX, "the other thread has failed");
                 if spins % 1_000 == 0 {
                     std::thread::yield_now();
                 }
@@ -154,13 +155,15 @@ mod tests {
                     done.0.store(round, Ordering::Release);
                 }
             });
+            let mut delay = 0u32;
             for round in 1..=ROUNDS {
                 start.0.store(round, Ordering::Release);
-                // Now and then a little later, so that the two meet.
-                (0..round % 64).for_each(|_| std::hint::spin_loop());
+                (0..delay).for_each(|_| std::hint::spin_loop());
                 doorbell.announce();
                 let seen = inbox.0.load(Ordering::Relaxed) == round;
                 wait_for(&done, round);
+                // Earlier if it came late, later if it came early: so the two meet.
+                delay = if seen { delay.saturating_sub(3) } else { (delay + 2).min(10_000) };
                 assert!(seen || heard(&doorbell) > 0, "lost in round {round}");
                 doorbell.withdraw();
                 doorbell.quieten();

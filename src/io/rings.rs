@@ -5,12 +5,20 @@
 //! that accepted it.
 //!
 //! ```text
-//!            listener                    doorbell (eventfd)
-//!      accepts │ (some 64)            polled by │        ▲ written when work
-//!              ▼                                ▼        │ arrives, while parked
-//!           ring k ◀── ring 0 … ring k−1     ring 0 ◀── ring 1 … ring k
-//!       the first with room                 the shard sleeps in ring 0
+//!    listener                 other threads
+//!       │ accepts (some 64)        │ ring
+//!       ▼                          ▼
+//!   the first ring            doorbell's eventfd ◀── rings 1, 2, … when work arrives
+//!   with a free slot               │ polled by
+//!                                  ▼
+//!                                ring 0, in which the shard sleeps
 //! ```
+//!
+//! **Sleeping** is the first ring's own wait: one system call submits what is pending, sleeps, does
+//! the deferred work and makes completions ready. To sleep in the executor instead, with every ring
+//! ringing an eventfd that it reads, was tried: 44.8 µs of CPU an echo for a single client against
+//! 24.6, 5.30 against 5.12 for a hundred in a closed loop (100 bytes, client on the other core of a
+//! busy virtual machine, medians of 15 interleaved rounds).
 //!
 //! **A slot's life**: an accept takes it and names it as its target; the client that comes is
 //! received from at once. [`close`](Io::close) ends its generation, cancels what waits on it and
@@ -49,7 +57,7 @@ pub(crate) struct Config {
     /// Buffers of a ring, a power of two. Default 32 incremental ones or 256 of the other kind.
     pub(crate) buffers_per_ring: u16,
     /// Bytes of a buffer. Default 16 KiB incremental or 2 KiB, half a megabyte a ring in both
-    /// cases: what ten thousand clients send at once fits, and it stays in the second cache.
+    /// cases: ten thousand heartbeats at once fit, and it stays in the second cache.
     pub(crate) buffer_size: u32,
     /// Whether receives share buffers. Default false; see `kernel::Abilities`.
     pub(crate) incremental_buffers: bool,
@@ -141,7 +149,7 @@ impl Rings {
     /// Sleeps until something happened, the doorbell was rung, or `until`.
     ///
     /// `idle` is asked once more after parking was announced; if it says false, this returns at
-    /// once.
+    /// once. It may also return for nothing. Nothing else runs on this thread meanwhile.
     pub(crate) async fn park(&mut self, until: Option<Instant>, idle: impl FnOnce() -> bool) {
         self.return_lent();
         // A slot that was freed since the last turn may be what accepting waits for.

@@ -254,12 +254,8 @@ impl Ring {
             unsafe { submitter.enter::<libc::sigset_t>(pending as u32, 0, flags.bits(), None) };
         match result.map_err(|error| error.raw_os_error()) {
             Ok(_) | Err(Some(libc::EINTR)) => {}
-            // No memory for an operation, or (in old kernels) a full completion queue. Either is
-            // over soon: completions are taken out of the way, and others let run.
-            Err(Some(libc::EAGAIN | libc::EBUSY)) => {
-                self.kept.extend(self.uring.completion());
-                std::thread::yield_now();
-            }
+            // No memory for an operation just now. Who calls tries again until all is submitted.
+            Err(Some(libc::EAGAIN | libc::EBUSY)) => std::thread::yield_now(),
             Err(error) => panic!("a ring refuses to be entered: {error:?}"),
         }
     }

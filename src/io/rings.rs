@@ -163,8 +163,8 @@ impl Rings {
             ring.rouse_doorbell();
         }
         self.doorbell.announce();
-        // Behind the fence in `announce`: work that was deferred before the kernel saw that it is to
-        // ring is seen, and done, here. Ring 0 needs no doorbell, for `wait` looks by itself.
+        // Behind the fence in `announce`: work that was deferred before the kernel saw that it is
+        // to ring is seen, and done, here. Ring 0 needs no doorbell, for `wait` looks by itself.
         let has_news = |ring: &mut Ring| {
             ring.exhaust();
             ring.has_news()
@@ -233,8 +233,8 @@ impl Rings {
         if let Some(index) = self.rings.iter().position(|ring| ring.slots.has_free()) {
             return Ok(Some(index));
         }
-        // Slots of connections that are going become free soon enough: they are no reason for a ring
-        // more than the connections need.
+        // Slots of connections that are going become free soon enough: they are no reason for a
+        // ring more than the connections need.
         let needed = self.config.max_connections.div_ceil(self.config.connections_per_ring);
         if self.rings.len() >= needed.min(ConnectionId::MAX_RINGS) {
             return Ok(None);
@@ -313,8 +313,8 @@ impl Rings {
     fn accept_failed(&mut self, errno: i32) -> Option<News> {
         // Without a listener it was us who ended the accept, and nobody has to know.
         self.listener.as_ref()?;
-        // What concerns one client is over with him. Of the rest, most would fail again at once: the
-        // system has no room, and the client is still in the backlog.
+        // What concerns one client is over with him. Of the rest, most would fail again at once:
+        // the system has no room, and the client is still in the backlog.
         if !matches!(errno, libc::ECONNABORTED | libc::EPERM | libc::EPROTO) {
             self.accepting_rests_until = Some(self.now + REST);
         }

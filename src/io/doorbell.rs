@@ -141,7 +141,7 @@ mod tests {
             while flag.load(Ordering::Acquire) != round {
                 spins += 1;
                 assert!(spins < u32::MAX, "the other thread has failed");
-                if spins % 1_000 == 0 {
+                if spins.is_multiple_of(1_000) {
                     std::thread::yield_now();
                 }
             }

@@ -25,6 +25,7 @@ use io_uring::cqueue;
 use super::accept::Peers;
 use super::buffers::Filled;
 use super::doorbell::Doorbell;
+use super::kernel::with_patience;
 use super::operation::{Kind, Lending, Operation, Token};
 use super::ring::Ring;
 use super::send::Batch;
@@ -120,7 +121,8 @@ impl Rings {
         listener: TcpListener,
         doorbell: Arc<Doorbell>,
     ) -> Result<Self, Error> {
-        let mut first = with_patience(|| Ring::new(config))?;
+        let mut first =
+            with_patience(|| Ring::new(config)).map_err(|source| Error::Ring { source })?;
         first.push(&Operation::hear(doorbell.eventfd()));
         let mut rings = Self {
             rings: vec![first],
@@ -480,24 +482,6 @@ enum News {
     Ended { id: ConnectionId, error: Option<std::io::Error> },
     Writable { id: ConnectionId },
 }
-
-/// Tries for a while if there is no memory: what the last process had locked is freed late.
-fn with_patience<T>(mut make: impl FnMut() -> std::io::Result<T>) -> Result<T, Error> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match make() {
-            Err(error)
-                if error.raw_os_error() == Some(libc::ENOMEM) && Instant::now() < deadline =>
-            {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            result => return result.map_err(|source| Error::Ring { source }),
-        }
-    }
-}
-
-/// How long memory is waited for at the start.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long accepting rests when the system has no room for a client.
 const REST: Duration = Duration::from_millis(100);

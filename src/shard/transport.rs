@@ -516,9 +516,10 @@ impl Core {
         self.end_session(id, &Stop::Closed);
         let Some(connection) = self.connections.find(id) else { return };
         match &connection.phase {
-            Phase::Connecting(_) | Phase::Head(_) | Phase::Empty => self.close_now(id),
+            Phase::Connecting(_) | Phase::Empty => self.close_now(id),
             Phase::Open(_) => unreachable!("its session has just ended"),
-            Phase::Ending(_) => self.begin_ending(id, EndingStep::Close),
+            // The answer to its last request may still be queued.
+            Phase::Head(_) | Phase::Ending(_) => self.begin_ending(id, EndingStep::Close),
         }
     }
 

@@ -260,7 +260,8 @@ impl Local {
         self.respond_and_go_on(id, connecting, &response);
     }
 
-    /// Answers instead of upgrading. The client may send another request.
+    /// Answers instead of upgrading. The client may send another request, unless it has sent
+    /// something already: that may be frames of an upgrade it took for granted.
     fn respond_and_go_on(
         self: &Rc<Self>,
         id: ConnectionId,
@@ -268,8 +269,9 @@ impl Local {
         response: &Response,
     ) {
         let mut core = self.core.borrow_mut();
-        core.respond(id, response, false, connecting.keep_alive);
-        if !connecting.keep_alive || !connecting.early.is_empty() {
+        let keep_alive = connecting.keep_alive && connecting.early.is_empty();
+        core.respond(id, response, false, keep_alive);
+        if !keep_alive {
             core.begin_ending(id, EndingStep::Shutdown);
             return;
         }

@@ -601,11 +601,19 @@ impl Core {
         if now < deadline {
             return Some(deadline);
         }
-        if matches!(connection.phase, Phase::Open(_)) {
-            tracing::debug!("closing a socket that was silent");
-            self.close_socket(id, 1002, &Stop::Closed);
-        } else {
-            self.close_now(id);
+        match &connection.phase {
+            Phase::Open(_) => {
+                tracing::debug!("closing a socket that was silent");
+                self.close_socket(id, 1002, &Stop::Closed);
+            }
+            // Who has not begun to ask is told nothing: that could be taken for the answer to a
+            // request that is on its way.
+            Phase::Head(head) if !head.bytes.is_empty() => {
+                tracing::info!(peer = %head.peer, "refused a request that took too long");
+                self.respond(id, &Response::new(408), false, false);
+                self.begin_ending(id, EndingStep::Shutdown);
+            }
+            _ => self.close_now(id),
         }
         None
     }

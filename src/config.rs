@@ -24,8 +24,8 @@ pub struct Limits {
     /// tokens fit, and a flood of half-sent heads stays small. Past it: 431 and the end.
     pub max_head_size: usize,
     /// Time from the connection's beginning to the whole request head, and from one request's
-    /// answer to the next head. Default 10 s: a slow phone on a bad network makes it. Past it: the
-    /// connection is closed.
+    /// answer to the next head. Default 10 s: a slow phone on a bad network makes it. Past it: 408
+    /// if a head had begun, and the connection is closed.
     pub head_timeout: Duration,
     /// Bytes of payload in one WebSocket frame. Default 10,000,000, as Phoenix. Past it: close 1009.
     pub max_frame_size: usize,

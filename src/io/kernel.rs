@@ -3,8 +3,8 @@
 //! [`Kernel::probe`] asks and judges nothing; [`check`] judges and asks nothing. It has to be done
 //! before the executor starts, which on an old kernel prints a line and exits.
 
-use std::io;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use io_uring::types::BufRingEntry;
 use io_uring::{IoUring, opcode};
@@ -74,7 +74,7 @@ pub(crate) enum Unfit {
     OpenFiles,
     #[error("this kernel's io_uring lacks {what}, though Linux {release} should have it")]
     Lacks { what: String, release: String },
-    #[error("io_uring cannot be set up: {}", std::io::Error::from_raw_os_error(*errno))]
+    #[error("io_uring cannot be set up: {}", io::Error::from_raw_os_error(*errno))]
     Setup { errno: i32 },
 }
 
@@ -91,25 +91,33 @@ impl Kernel {
             privileged: has_capability(CAP_IPC_LOCK),
             disabled: read("/proc/sys/kernel/io_uring_disabled").and_then(|it| it.parse().ok()),
         };
-        let set_up = || {
-            IoUring::builder()
-                .setup_single_issuer()
-                .setup_defer_taskrun()
-                .setup_taskrun_flag()
-                .setup_submit_all()
-                .setup_clamp()
-                .build(8)
-        };
         // Waiting makes a limit no larger.
         let could_suffice =
             probe.privileged || probe.memlock.is_none_or(|limit| limit >= MEMLOCK_OF_A_SHARD);
-        let ring = if could_suffice { with_patience(set_up) } else { set_up() };
-        match ring {
-            Err(error) => probe.setup = Err(error.raw_os_error().unwrap_or(libc::EIO)),
-            Ok(ring) => ask_ring(&ring, &mut probe),
-        }
+        // The end of a ring interrupts a system call of the thread it was made on, some time later:
+        // that must be no thread of the application's.
+        let asked: io::Result<()> = thread::scope(|scope| {
+            let asking = thread::Builder::new().spawn_scoped(scope, || {
+                let ring = if could_suffice { with_patience(set_up) } else { set_up() }?;
+                ask_ring(&ring, &mut probe);
+                Ok(())
+            })?;
+            asking.join().expect("asking does not panic")
+        });
+        probe.setup = asked.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO));
         probe
     }
+}
+
+/// A small ring with the flags that ours have.
+fn set_up() -> io::Result<IoUring> {
+    IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_clamp()
+        .build(8)
 }
 
 fn ask_ring(ring: &IoUring, probe: &mut Probe) {
@@ -206,7 +214,7 @@ pub(super) fn with_patience<T>(mut make: impl FnMut() -> io::Result<T>) -> io::R
             Err(error)
                 if error.raw_os_error() == Some(libc::ENOMEM) && Instant::now() < deadline =>
             {
-                std::thread::sleep(Duration::from_millis(50));
+                thread::sleep(Duration::from_millis(50));
             }
             result => return result,
         }

@@ -114,7 +114,7 @@ impl<'a> Headers<'a> {
 }
 
 /// Path and query of a request target (RFC 9112 §3.2). A whole URL stands for the path in it.
-fn split_target(target: &str) -> Result<(&str, &str), Error> {
+pub(crate) fn split_target(target: &str) -> Result<(&str, &str), Error> {
     let from_path = if target.starts_with('/') || target == "*" {
         target
     } else {

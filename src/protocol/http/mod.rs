@@ -25,7 +25,7 @@ mod error;
 
 pub(crate) use body::Body;
 pub(crate) use error::Error;
-pub(crate) use head::{Head, Headers, parse};
+pub(crate) use head::{Head, Headers, parse, split_target};
 pub(crate) use params::{NotUtf8, decode_query};
 pub use params::{Param, Params};
 pub(crate) use path::segments;

@@ -183,22 +183,26 @@ impl Rings {
     }
 
     /// How many rings there are.
+    #[cfg(test)]
     pub(crate) fn ring_count(&self) -> usize {
         self.rings.len()
     }
 
     /// How many slots are taken: by a connection, by an accept under way, or by one closed of which
     /// the kernel has not let go yet.
+    #[cfg(test)]
     pub(crate) fn taken_slots(&self) -> usize {
         self.rings.iter().map(|ring| ring.slots.taken()).sum()
     }
 
     /// How many connections wait for a buffer.
+    #[cfg(test)]
     pub(crate) fn starved(&self) -> usize {
         self.rings.iter().map(|ring| ring.starved.len()).sum()
     }
 
     /// How many accepts are under way.
+    #[cfg(test)]
     pub(crate) fn accepts_under_way(&self) -> usize {
         self.peers.lent()
     }

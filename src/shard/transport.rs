@@ -114,7 +114,7 @@ impl Local {
             rest = &mut rest[size..];
             match handled {
                 Handled::Answered => {
-                    let mut core = self.core.borrow_mut();
+                    let core = self.core.borrow_mut();
                     head.deadline = core.seconds() + core.head_timeout();
                 }
                 Handled::Last => {

@@ -172,7 +172,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
         self
     }
 
-    /// Bounds and time-outs.
+    /// Bounds and time-outs; the defaults and their reasons are [`Limits`]'.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -452,7 +452,8 @@ impl Response {
     }
 }
 
-/// An endpoint that runs.
+/// An endpoint that runs. Dropped, it shuts down as by [`Handle::shutdown`], and the drop returns
+/// when it has ended.
 #[must_use = "the endpoint ends when this is dropped"]
 pub struct Running {
     shards: Shards,
@@ -549,7 +550,22 @@ impl SignalThread {
     }
 }
 
-/// Reaches a running endpoint from any thread.
+/// Reaches a running endpoint from any thread: an HTTP handler's, a consumer's of a queue, a
+/// channel's own. Nothing here waits; what finds a queue full is an error.
+///
+/// # Example
+///
+/// ```
+/// use serde_json::json;
+///
+/// let running = simurgh::demo::endpoint().listen("127.0.0.1:0").start()?;
+/// let handle = running.handle();
+/// let clock = std::thread::spawn(move || {
+///     handle.broadcast("room:lobby", "new_msg", json!({ "name": "clock", "body": "noon" }))
+/// });
+/// clock.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -601,6 +617,9 @@ impl Handle {
     }
 
     /// Closes all sockets (code 1012, service restart), lets their channels terminate, and ends.
+    /// Returns at once; [`Running::join`] waits for it. What does not end by itself is dropped after
+    /// [`terminate_timeout`](Limits::terminate_timeout) and
+    /// [`close_timeout`](Limits::close_timeout).
     pub fn shutdown(&self) {
         self.shared.stop();
     }

@@ -121,8 +121,7 @@ impl Rings {
         listener: TcpListener,
         doorbell: Arc<Doorbell>,
     ) -> Result<Self, Error> {
-        let mut first =
-            with_patience(|| Ring::new(config)).map_err(|source| Error::Ring { source })?;
+        let mut first = with_patience(|| Ring::new(config)).map_err(Error::ring)?;
         first.push(&Operation::hear(doorbell.eventfd()));
         let mut rings = Self {
             rings: vec![first],

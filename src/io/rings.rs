@@ -33,6 +33,7 @@ use io_uring::cqueue;
 use super::accept::Peers;
 use super::buffers::Filled;
 use super::doorbell::Doorbell;
+use super::kernel::with_patience;
 use super::operation::{Kind, Lending, Operation, Token};
 use super::ring::Ring;
 use super::send::Batch;
@@ -126,7 +127,7 @@ impl Rings {
         listener: TcpListener,
         doorbell: Arc<Doorbell>,
     ) -> Result<Self, Error> {
-        let mut first = with_patience(|| Ring::new(config))?;
+        let mut first = with_patience(|| Ring::new(config)).map_err(Error::ring)?;
         first.push(&Operation::hear(doorbell.eventfd()));
         let mut rings = Self {
             rings: vec![first],
@@ -185,22 +186,26 @@ impl Rings {
     }
 
     /// How many rings there are.
+    #[cfg(test)]
     pub(crate) fn ring_count(&self) -> usize {
         self.rings.len()
     }
 
     /// How many slots are taken: by a connection, by an accept under way, or by one closed of which
     /// the kernel has not let go yet.
+    #[cfg(test)]
     pub(crate) fn taken_slots(&self) -> usize {
         self.rings.iter().map(|ring| ring.slots.taken()).sum()
     }
 
     /// How many connections wait for a buffer.
+    #[cfg(test)]
     pub(crate) fn starved(&self) -> usize {
         self.rings.iter().map(|ring| ring.starved.len()).sum()
     }
 
     /// How many accepts are under way.
+    #[cfg(test)]
     pub(crate) fn accepts_under_way(&self) -> usize {
         self.peers.lent()
     }
@@ -487,26 +492,8 @@ enum News {
     Writable { id: ConnectionId },
 }
 
-/// Tries for a while if there is no memory: what the last process had locked is freed late.
-fn with_patience<T>(mut make: impl FnMut() -> std::io::Result<T>) -> Result<T, Error> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match make() {
-            Err(error)
-                if error.raw_os_error() == Some(libc::ENOMEM) && Instant::now() < deadline =>
-            {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            result => return result.map_err(|source| Error::Ring { source }),
-        }
-    }
-}
-
 /// Queues of ours that were longer once shrink to this.
 pub(super) const USUAL: usize = 1_024;
-
-/// How long memory is waited for at the start.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long accepting rests when it can't go on.
 const REST: Duration = Duration::from_millis(100);

@@ -1,0 +1,21 @@
+//! What a client sees of the server, from its first byte on: requests, upgrades, frames, closes.
+//!
+//! ```text
+//!   requests, url, checks, versions     before the socket is open
+//!   text, binary, relayed               messages
+//!   websocket, sizes, close, idle       frames, and how a connection ends
+//!   connecting, slow_readers            clients that are slow, and connects that are
+//!   startup, logs                       what the operator sees
+//! ```
+//!
+//! What channels do with messages is tested in `tests/channels`.
+
+mod app;
+mod checks;
+mod close;
+mod requests;
+mod sizes;
+mod support;
+mod url;
+mod versions;
+mod websocket;

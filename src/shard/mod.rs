@@ -383,7 +383,7 @@ impl<I: Io> Shard<I> {
             core.close_socket(id, 1001, &Stop::Closed);
         }
         for id in std::mem::take(&mut core.overdue_readers) {
-            core.close_now(id);
+            core.close_reader(id);
         }
     }
 

@@ -411,7 +411,8 @@ impl Core {
         let deadline = now + self.head_timeout();
         let head = Head { peer, bytes: Vec::new(), deadline };
         self.connections.insert(id, now, Phase::Head(Box::new(head)));
-        self.deadlines.insert(id, now, deadline);
+        let idle_timeout = ceil_seconds(self.limits.idle_timeout);
+        self.deadlines.insert(id, now, deadline.min(now + idle_timeout));
     }
 
     /// Queues an HTTP answer.
@@ -588,10 +589,11 @@ impl Core {
         }
     }
 
-    /// A connection's time may be over; if not, says when it is.
+    /// A connection's time may be over; if not, says when to look again.
     pub(crate) fn check_deadline(&mut self, id: ConnectionId) -> Option<u32> {
         let now = self.seconds();
-        let idle_timeout = ceil_seconds(self.limits.idle_timeout);
+        let (idle_timeout, head_timeout) =
+            (ceil_seconds(self.limits.idle_timeout), self.head_timeout());
         let connection = self.connections.find(id)?;
         let deadline = match &connection.phase {
             Phase::Head(head) => head.deadline,
@@ -599,7 +601,13 @@ impl Core {
             Phase::Open(_) | Phase::Connecting(_) | Phase::Empty => connection.heard + idle_timeout,
         };
         if now < deadline {
-            return Some(deadline);
+            return Some(match &connection.phase {
+                // The next phase may have an earlier deadline, and nobody is told when it begins.
+                Phase::Head(_) | Phase::Connecting(_) => {
+                    deadline.min(now + idle_timeout.min(head_timeout))
+                }
+                _ => deadline,
+            });
         }
         match &connection.phase {
             Phase::Open(_) => {
@@ -618,15 +626,24 @@ impl Core {
         None
     }
 
-    /// Closes a connection whose reader does not read.
+    /// Notes a connection whose reader does not read, to be closed at the end of the turn.
     pub(crate) fn check_backlog(&mut self, id: ConnectionId) {
         let max = self.limits.max_send_queue;
         let Some(connection) = self.connections.find(id) else { return };
         if connection.outbox.owes() > max {
-            self.counters.slow_readers += 1;
-            tracing::info!(max_send_queue = max, "closing a connection that does not read");
             self.overdue_readers.push(id);
         }
+    }
+
+    /// Closes a connection whose reader does not read. He may have been noted several times.
+    pub(crate) fn close_reader(&mut self, id: ConnectionId) {
+        if self.connections.find(id).is_none() {
+            return;
+        }
+        self.counters.slow_readers += 1;
+        let max_send_queue = self.limits.max_send_queue;
+        tracing::info!(max_send_queue, "closing a connection that does not read");
+        self.close_now(id);
     }
 
     fn head_timeout(&self) -> u32 {

@@ -66,15 +66,21 @@ fn what_the_protocol_forbids_is_1002() {
 // shows: close.answered
 fn a_clients_close_is_answered() {
     let server = app::start(&App::default());
+    let answers = |close: &[u8], code| {
+        let mut raw = Raw::open(server.addr(0));
+        raw.send(masked(0x88, close));
+        assert_eq!(raw.frame(), Frame::close(code), "after {close:02x?}");
+        raw.end();
+    };
     let valid = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999];
     let invalid = [0, 999, 1004, 1005, 1006, 1012, 1015, 1100, 2999];
     for (codes, answer) in [(&valid[..], 1000), (&invalid, 1002)] {
         for code in codes {
-            closes(&server, masked(0x88, &u16::to_be_bytes(*code)), answer);
+            answers(&u16::to_be_bytes(*code), answer);
         }
     }
-    closes(&server, masked(0x88, b""), 1000);
-    closes(&server, masked(0x88, b"\x03\xe8with a reason"), 1000);
+    answers(b"", 1000);
+    answers(b"\x03\xe8with a reason", 1000);
     server.await_rest();
 }
 
@@ -94,6 +100,18 @@ fn both_serializers_close_in_order() {
     }
     let ends = app.await_ends(2);
     assert!(ends.iter().all(|(_, reason)| *reason == Stop::Closed), "{ends:?}");
+    server.await_rest();
+}
+
+#[test]
+fn a_close_right_behind_what_is_malformed_is_heard() {
+    let server = app::start_with(&App::default(), |limits| {
+        limits.close_timeout = Duration::from_secs(3600);
+    });
+    let mut raw = Raw::open(server.addr(0));
+    raw.send([masked(0x81, b"[]"), masked(0x88, b"\x03\xe8")].concat());
+    assert_eq!(raw.frame(), Frame::close(1011));
+    raw.end();
     server.await_rest();
 }
 
@@ -158,7 +176,7 @@ fn a_disconnect_by_id_is_1001_on_every_shard() {
 }
 
 #[test]
-// shows: close.drain-1012, close.shutdown-without-channels, close.never-1000-first
+// shows: close.drain-1012, close.shutdown-without-channels, close.never-1000-first, ending.drain
 fn a_shutdown_is_1012_for_everyone() {
     for shards in [1, 4] {
         for version in Version::ALL {

@@ -8,14 +8,22 @@
 //!   startup, logs                       what the operator sees
 //! ```
 //!
-//! What channels do with messages is tested in `tests/channels`.
+//! What channels do with messages is tested beside this.
 
 mod app;
+mod binary;
 mod checks;
 mod close;
+mod connecting;
+mod idle;
+mod logs;
+mod relayed;
 mod requests;
 mod sizes;
+mod slow_readers;
+mod startup;
 mod support;
+mod text;
 mod url;
 mod versions;
 mod websocket;

@@ -126,17 +126,26 @@ fn nothing_is_read_behind_the_last_request() {
     raw.send(get("/", &["connection: close"]) + &get("/asked", &[]));
     assert_eq!(raw.answer().body, "home");
     raw.end();
+    drop(raw);
     server.await_rest();
 }
 
 #[test]
 fn a_client_that_has_ended_its_side_still_gets_its_answer() {
-    let server = routes();
-    for _ in 0..20 {
+    let page = "x".repeat(8 << 20);
+    let size = page.len();
+    let limits = {
+        let mut limits = simurgh::Limits::default();
+        limits.max_send_queue = 2 * size;
+        limits
+    };
+    let endpoint = Endpoint::builder(()).limits(limits).get("/", move |_| Response::html(&page));
+    let server = Server::start(endpoint, 1);
+    for headers in [&[][..], &["connection: close"]] {
         let mut raw = Raw::connect(server.addr(0));
-        raw.send(get("/", &[]));
-        raw.shut_down();
-        assert_eq!(raw.answer().body, "home");
+        raw.send_last(get("/", headers));
+        // More than the buffers on the way hold, so that it takes several writes.
+        assert_eq!(raw.answer().body.len(), size);
         raw.end();
     }
     server.await_rest();
@@ -196,6 +205,7 @@ fn a_request_behind_a_refused_upgrade_is_not_lost_in_silence() {
     // is told that it must ask again.
     assert_eq!(refusal.header("connection"), Some("close"));
     raw.end();
+    drop(raw);
     server.await_rest();
 }
 
@@ -261,6 +271,7 @@ fn a_head_that_is_too_large_is_refused() {
     raw.send(&get("/", &[&"x: a\r\n".repeat(1000)])[..1024]);
     assert_eq!(raw.answer().status, 431);
     raw.end();
+    drop(raw);
     // Nor may it have too many lines.
     let mut raw = Raw::connect(server.addr(0));
     raw.send(get("/", &["a: b"; 101]));

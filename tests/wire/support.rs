@@ -58,6 +58,11 @@ impl Raw {
         Self { stream, received: Vec::new() }
     }
 
+    /// This end's address, by which the server's log knows the connection.
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
     /// Connected and upgraded, speaking V2, to the socket at `/socket`.
     pub(crate) fn open(addr: SocketAddr) -> Self {
         let mut raw = Self::connect(addr);
@@ -70,6 +75,11 @@ impl Raw {
         self.stream.write_all(bytes.as_ref()).expect("the server reads");
     }
 
+    /// Sends what may fail because the server has hung up.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
     /// Sends a V2 message in a text frame.
     pub(crate) fn send_text(&mut self, text: &str) {
         self.send(masked(0x81, text.as_bytes()));
@@ -78,6 +88,13 @@ impl Raw {
     /// Ends this side of the connection.
     pub(crate) fn shut_down(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Sends bytes and the end of this side in one segment.
+    pub(crate) fn send_last(&mut self, bytes: impl AsRef<[u8]>) {
+        socket2::SockRef::from(&self.stream).set_tcp_cork(true).unwrap();
+        self.send(bytes);
+        self.shut_down();
     }
 
     /// Ends the connection with a reset.

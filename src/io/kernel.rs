@@ -3,6 +3,8 @@
 //! [`Kernel::probe`] asks and judges nothing; [`check`] judges and asks nothing. It has to be done
 //! before the executor starts, which on an old kernel prints a line and exits.
 
+use std::{io, thread};
+
 use io_uring::types::BufRingEntry;
 use io_uring::{IoUring, opcode};
 
@@ -64,7 +66,7 @@ pub(crate) enum Unfit {
     OpenFiles,
     #[error("this kernel's io_uring lacks {what}, though Linux {release} should have it")]
     Lacks { what: String, release: String },
-    #[error("io_uring cannot be set up: {}", std::io::Error::from_raw_os_error(*errno))]
+    #[error("io_uring cannot be set up: {}", io::Error::from_raw_os_error(*errno))]
     Setup { errno: i32 },
 }
 
@@ -81,17 +83,23 @@ impl Kernel {
             privileged: has_capability(CAP_IPC_LOCK),
             disabled: read("/proc/sys/kernel/io_uring_disabled").and_then(|it| it.parse().ok()),
         };
-        let ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_taskrun_flag()
-            .setup_submit_all()
-            .setup_clamp()
-            .build(8);
-        match ring {
-            Err(error) => probe.setup = Err(error.raw_os_error().unwrap_or(libc::EIO)),
-            Ok(ring) => ask_ring(&ring, &mut probe),
-        }
+        // The end of a ring interrupts a system call of the thread it was made on, some time later:
+        // that must be no thread of the application's.
+        let asked: io::Result<()> = thread::scope(|scope| {
+            let asking = thread::Builder::new().spawn_scoped(scope, || {
+                let ring = IoUring::builder()
+                    .setup_single_issuer()
+                    .setup_defer_taskrun()
+                    .setup_taskrun_flag()
+                    .setup_submit_all()
+                    .setup_clamp()
+                    .build(8)?;
+                ask_ring(&ring, &mut probe);
+                Ok(())
+            })?;
+            asking.join().expect("asking does not panic")
+        });
+        probe.setup = asked.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO));
         probe
     }
 }

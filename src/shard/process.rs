@@ -95,6 +95,25 @@ pub(crate) struct Rare {
     pub(crate) subscriptions: SmallVec<[(TopicIndex, u32); 2]>,
 }
 
+impl Process {
+    /// Forgets what only a join needs, and gives back the `join_ref` of the channel it replaces.
+    pub(crate) fn end_joining(&mut self) -> Option<RefBuf> {
+        let rare = self.rare.as_mut()?;
+        rare.join_message_ref = RefBuf::null();
+        let replaced = rare.replaces.take();
+        if rare.is_empty() {
+            self.rare = None;
+        }
+        replaced
+    }
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        self.alarm.is_none() && self.ending.is_none() && self.subscriptions.is_empty()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     /// `join` runs.

@@ -241,7 +241,7 @@ impl Core {
             .inspect_err(|_| self.leave_topics(id))?;
         let process = self.process(id);
         process.status = Status::Joined;
-        let replaced = process.rare.take().and_then(|rare| rare.replaces);
+        let replaced = process.end_joining();
         let topic = process.topic;
         if let Some(join_ref) = replaced {
             self.send_end(connection, topic, &join_ref, "phx_close");
@@ -255,7 +255,7 @@ impl Core {
         let (join_ref, message_ref) = self.join_refs(id);
         let process = self.process(id);
         let (connection, topic) = (process.connection, process.topic);
-        let replaced = process.rare.take().and_then(|rare| rare.replaces);
+        let replaced = process.end_joining();
         let answered = self.answer_join(id, connection, &join_ref, &message_ref, "error", response);
         if let Err(error) = answered {
             // A refusal that can't be encoded for this client is a failure of the application's.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Core;
-use super::process::{Mail, ProcessId, Status};
+use super::process::{Mail, ProcessId};
 use super::remote::LateReply;
 use super::timers::{Due, MakeInfo};
 use super::topics::{Kind, Removed, Subscriber, TopicIndex};
@@ -79,7 +79,7 @@ impl Core {
     ) -> Result<(), AddressError> {
         let max = self.limits.max_mailbox;
         let process = self.processes.find(id).ok_or(AddressError::Gone)?;
-        if matches!(process.status, Status::Failing | Status::Closing) {
+        if process.is_ending() {
             return Err(AddressError::Gone);
         }
         if process.mailbox.len() >= max {

@@ -89,13 +89,19 @@ pub(crate) struct Rare {
     pub(crate) replaces: Option<RefBuf>,
     /// The alarm of a callback that waits.
     pub(crate) alarm: Option<Alarm>,
-    /// It ends when the callback that runs is done, and why.
+    /// It ends when the callback that runs is done, and why. A join so marked has failed.
     pub(crate) ending: Option<Stop>,
     /// Topics besides its own, and its place among their subscribers.
     pub(crate) subscriptions: SmallVec<[(TopicIndex, u32); 2]>,
 }
 
 impl Process {
+    /// It has ended for everyone but itself.
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.status, Status::Failing | Status::Closing)
+            || self.rare.as_ref().is_some_and(|rare| rare.ending.is_some())
+    }
+
     /// Forgets what only a join needs, and gives back the `join_ref` of the channel it replaces.
     pub(crate) fn end_joining(&mut self) -> Option<RefBuf> {
         let rare = self.rare.as_mut()?;

@@ -11,7 +11,7 @@ use super::timers::Due;
 use super::topics::{Kind, Subscriber, TopicIndex};
 use super::wakers::Alarm;
 use super::{Core, Dead, Local, panics};
-use crate::channel::Stop;
+use crate::channel::{Crash, Stop};
 use crate::io::ConnectionId;
 use crate::payload::Payload;
 use crate::protocol::phoenix::{EncodeError, Field, RefBuf, Version};
@@ -209,7 +209,11 @@ impl Core {
         }
     }
 
-    fn finish_join(&mut self, id: ProcessId, outcome: Outcome) -> Behind {
+    fn finish_join(&mut self, id: ProcessId, mut outcome: Outcome) -> Behind {
+        let ending = self.process(id).rare.as_mut().and_then(|rare| rare.ending.take());
+        if let (Outcome::Joined(_), Some(reason)) = (&outcome, ending) {
+            outcome = Outcome::Crashed(Crash::new(format!("{reason:?}")));
+        }
         let outcome = match outcome {
             Outcome::Joined(reply) => self.grant(id, &reply).map_err(|error| {
                 self.log_crash(id, &error.to_string());
@@ -370,6 +374,7 @@ impl Core {
         match process.status {
             // Nothing to terminate yet.
             Status::Joining => return self.drop_process(id),
+            Status::Joined if process.is_ending() => return,
             Status::Joined => {}
             Status::Failing | Status::Closing => return,
         }

@@ -8,6 +8,7 @@ mod channels;
 mod script;
 mod support;
 
+mod broadcasts;
 mod duplicate;
 mod ending;
 mod joining;

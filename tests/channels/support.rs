@@ -104,6 +104,9 @@ impl World {
                 .channel::<Actor<Intercepting>>("secret:*")
                 .channel::<Actor<Plain>>("phoenix")
         });
+        let endpoint = endpoint.socket("/intercepting", |mount| {
+            mount.handler::<User>().channel::<Actor<Intercepting>>("room:*")
+        });
         let server = Server::start(change(endpoint), shards);
         assert!(app.0.handle.set(server.handle()).is_ok(), "set once");
         Self { server, app, notes, replies, addresses }
@@ -120,7 +123,12 @@ impl World {
     }
 
     pub(crate) fn client_on(&self, shard: usize, version: Version) -> Client {
-        Client::builder(self.server.addr(shard), "/socket").version(version).connect().unwrap()
+        self.client_at(shard, version, "/socket")
+    }
+
+    /// A client of another mount.
+    pub(crate) fn client_at(&self, shard: usize, version: Version, mount: &str) -> Client {
+        Client::builder(self.server.addr(shard), mount).version(version).connect().unwrap()
     }
 
     /// A client whose socket has an id.

@@ -24,6 +24,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::mount::RouteHandler;
+use super::timers::{MakeInfo, TimerId};
 use super::topics::TopicIndex;
 use super::wakers::Alarm;
 use super::{Core, Local};
@@ -93,6 +94,10 @@ pub(crate) struct Rare {
     pub(crate) ending: Option<Stop>,
     /// Topics besides its own, and its place among their subscribers.
     pub(crate) subscriptions: SmallVec<[(TopicIndex, u32); 2]>,
+    /// Timers that send to it, which end with it.
+    pub(crate) timers: SmallVec<[TimerId; 1]>,
+    /// The timer that drops it if it has not ended by then.
+    pub(crate) overdue: Option<TimerId>,
 }
 
 impl Process {
@@ -116,7 +121,11 @@ impl Process {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        self.alarm.is_none() && self.ending.is_none() && self.subscriptions.is_empty()
+        self.alarm.is_none()
+            && self.ending.is_none()
+            && self.subscriptions.is_empty()
+            && self.timers.is_empty()
+            && self.overdue.is_none()
     }
 }
 
@@ -180,6 +189,8 @@ pub(crate) enum Mail {
     /// A broadcast of another topic.
     Broadcast(Broadcast),
     Info(Box<dyn Any + Send>),
+    /// An interval's message, made when its turn comes.
+    Tick(MakeInfo),
     /// Whatever the client sent for this topic while it was joining, to be looked at afterwards as
     /// if the join had held it up.
     Behind(Box<OwnedMessage>),
@@ -266,6 +277,7 @@ pub(crate) enum Call<'a> {
     Out(Broadcast),
     Broadcast(Broadcast),
     Info(Box<dyn Any + Send>),
+    Tick(MakeInfo),
     Terminate(Stop),
 }
 
@@ -275,7 +287,8 @@ pub(crate) enum Outcome {
     Refused(Payload),
     Done,
     Stop(Stop),
-    Crashed(Crash),
+    /// What its error says. The error itself is the application's and has been dropped.
+    Crashed(String),
     Terminated,
 }
 
@@ -369,7 +382,7 @@ where
     fn start(&mut self, call: Call<'_>, cx: &mut TaskContext<'_>) -> Poll<Outcome> {
         let call = match TypedCall::decode(call) {
             Ok(call) => call,
-            Err(crash) => return Poll::Ready(Outcome::Crashed(crash)),
+            Err(crash) => return Poll::Ready(Outcome::Crashed(crash.to_string())),
         };
         let (state, env) = self.rest.take().expect("a callback starts only when none runs");
         let spare = self.engine.spare.take();
@@ -436,12 +449,17 @@ impl<C: Channel> TypedCall<C> {
             }
             Call::Out(message) => Self::Out(message),
             Call::Broadcast(message) => Self::Broadcast(message),
-            Call::Info(info) => match (info as Box<dyn Any>).downcast() {
-                Ok(info) => Self::Info(*info, PhantomData),
-                Err(_) => unreachable!("an address sends its channel's own type"),
-            },
+            Call::Info(info) => Self::info(info),
+            Call::Tick(make) => Self::info(make()),
             Call::Terminate(reason) => Self::Terminate(reason),
         })
+    }
+
+    fn info(info: Box<dyn Any + Send>) -> Self {
+        match (info as Box<dyn Any>).downcast() {
+            Ok(info) => Self::Info(*info, PhantomData),
+            Err(_) => unreachable!("an address sends its channel's own type"),
+        }
     }
 }
 
@@ -470,10 +488,10 @@ async fn callback<C: Channel>(
             let outcome = match C::join(&env.topic, params, &mut cx).await {
                 Ok(joined) => {
                     state = Some(joined.state);
-                    joined.reply.map_or_else(|e| Outcome::Crashed(e.into()), Outcome::Joined)
+                    joined.reply.map_or_else(|e| Outcome::Crashed(e.to_string()), Outcome::Joined)
                 }
                 Err(Rejection::Refused(Refused { response, .. })) => Outcome::Refused(response),
-                Err(Rejection::Crash(crash)) => Outcome::Crashed(crash),
+                Err(Rejection::Crash(crash)) => Outcome::Crashed(crash.to_string()),
             };
             return (state, outcome);
         }
@@ -501,7 +519,7 @@ async fn callback<C: Channel>(
         }
     };
     let outcome = match (done, cx.stop) {
-        (Err(crash), _) => Outcome::Crashed(crash),
+        (Err(crash), _) => Outcome::Crashed(crash.to_string()),
         (Ok(()), Some(reason)) => Outcome::Stop(reason),
         (Ok(()), None) => Outcome::Done,
     };

@@ -8,7 +8,7 @@ use serde_json::json;
 use simurgh::prelude::*;
 
 use crate::script::{Ending, Plan, Step};
-use crate::support::App;
+use crate::support::{ActorAddress, App};
 
 /// The socket of all tests: a name for it may be asked for.
 pub(crate) struct User {
@@ -185,8 +185,18 @@ async fn act<K: Kind>(
             Step::Unsubscribe(topic) => cx.unsubscribe(&topic),
             Step::GiveAddress => {
                 let address = cx.address();
-                app.give_address(Box::new(move |steps| address.send(steps)));
+                app.give_address(ActorAddress {
+                    broadcast_from: Box::new({
+                        let (app, address) = (app.clone(), address.clone());
+                        move |topic, event| {
+                            app.handle().broadcast_from(&address, topic, event, ()).unwrap();
+                        }
+                    }),
+                    send: Box::new(move |steps| address.send(steps)),
+                });
             }
+            Step::SendTo(steps) => app.note(format!("{:?}", app.send_to_kept(steps))),
+            Step::HoldShard(gate) => app.hold(&gate),
             Step::SendSelf(steps) => cx.address().send(steps)?,
             Step::SendAfter(millis, steps) => cx.send_after(Duration::from_millis(millis), steps),
             Step::Interval(millis, steps) => cx.interval(Duration::from_millis(millis), steps),

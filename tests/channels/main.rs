@@ -8,10 +8,15 @@ mod channels;
 mod script;
 mod support;
 
+mod addresses;
 mod broadcasts;
+mod disconnecting;
+mod drops;
 mod duplicate;
 mod ending;
+mod events;
 mod joining;
 mod order;
+mod replies;
 mod socket;
 mod waiting;

@@ -42,6 +42,10 @@ pub(crate) enum Step {
     /// Hands the channel's address to the test.
     GiveAddress,
     SendSelf(Vec<Step>),
+    /// To the address that the test keeps; tells the test how it went.
+    SendTo(Vec<Step>),
+    /// Holds the shard up until the test opens the gate: no channel should.
+    HoldShard(String),
     SendAfter(u64, Vec<Step>),
     Interval(u64, Vec<Step>),
     Disconnect(String),
@@ -149,6 +153,10 @@ pub(crate) fn subscribe(topic: &str) -> Step {
 
 pub(crate) fn unsubscribe(topic: &str) -> Step {
     Step::Unsubscribe(topic.into())
+}
+
+pub(crate) fn send_to(steps: impl IntoIterator<Item = Step>) -> Step {
+    Step::SendTo(steps.into_iter().collect())
 }
 
 pub(crate) fn send_self(steps: impl IntoIterator<Item = Step>) -> Step {

@@ -17,8 +17,12 @@ use crate::script::Step;
 #[derive(Clone)]
 pub(crate) struct App(Arc<Inner>);
 
-/// Sends a script to an actor from any thread.
-pub(crate) type ActorAddress = Box<dyn Fn(Vec<Step>) -> Result<(), AddressError> + Send + Sync>;
+/// An actor's address, whatever its kind.
+pub(crate) struct ActorAddress {
+    pub(crate) send: Box<dyn Fn(Vec<Step>) -> Result<(), AddressError> + Send + Sync>,
+    /// Broadcasts an event on a topic to all but the actor.
+    pub(crate) broadcast_from: Box<dyn Fn(&str, &str) + Send + Sync>,
+}
 
 struct Inner {
     handle: OnceLock<Handle>,
@@ -26,6 +30,7 @@ struct Inner {
     replies: Sender<SocketRef>,
     addresses: Sender<ActorAddress>,
     gates: Mutex<HashMap<String, Gate>>,
+    kept: Mutex<Option<ActorAddress>>,
 }
 
 #[derive(Default)]
@@ -53,10 +58,24 @@ impl App {
         let _ = self.0.addresses.send(address);
     }
 
+    /// Sends to the address that the test has kept for its channels.
+    pub(crate) fn send_to_kept(&self, steps: Vec<Step>) -> Result<(), AddressError> {
+        let kept = self.0.kept.lock().unwrap();
+        (kept.as_ref().expect("the test keeps one first").send)(steps)
+    }
+
+    /// Blocks this thread until the test opens the gate of that name.
+    pub(crate) fn hold(&self, name: &str) {
+        let is_open = || self.0.gates.lock().unwrap().get(name).is_some_and(|gate| gate.is_open);
+        while !is_open() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Waits until the test opens the gate of that name: a future woken by another thread.
     pub(crate) async fn gate(&self, name: &str) {
         poll_fn(|cx| {
-            let mut gates = self.0.gates.lock().expect("no test panics with it");
+            let mut gates = self.0.gates.lock().unwrap();
             let gate = gates.entry(name.to_owned()).or_default();
             if gate.is_open {
                 return Poll::Ready(());
@@ -96,6 +115,7 @@ impl World {
             replies: replies_in,
             addresses: addresses_in,
             gates: Mutex::default(),
+            kept: Mutex::default(),
         }));
         let endpoint = Endpoint::builder(app.clone()).limits(limits()).socket("/socket", |mount| {
             mount
@@ -135,6 +155,11 @@ impl World {
     pub(crate) fn client_with_id(&self, shard: usize, version: Version, id: &str) -> Client {
         let client = Client::builder(self.server.addr(shard), "/socket");
         client.version(version).param("id", id).connect().unwrap()
+    }
+
+    /// Keeps an address for the channels to send to.
+    pub(crate) fn keep(&self, address: ActorAddress) {
+        *self.app.0.kept.lock().unwrap() = Some(address);
     }
 
     pub(crate) fn open(&self, gate: &str) {

@@ -508,7 +508,7 @@ impl<'a, C: Channel> Context<'a, C> {
         C::Info: Clone,
     {
         let make = move || Box::new(info.clone()) as Box<dyn Any + Send>;
-        self.env.core().send_every(self.env.process, period, Box::new(make));
+        self.env.core().send_every(self.env.process, period, Rc::new(make));
     }
 
     /// Waits. Other channels, this client's too, go on meanwhile; this one's messages wait.

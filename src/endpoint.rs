@@ -372,7 +372,7 @@ impl<S: SocketHandler> Handler for TypedHandler<S> {
             let params = from_params(&params).map_err(ConnectFailure::Params)?;
             let socket = S::connect(params, &info).await.map_err(|rejection| match rejection {
                 Rejection::Refused(refused) => ConnectFailure::Refused(refused),
-                Rejection::Crash(crash) => ConnectFailure::Crash(crash),
+                Rejection::Crash(crash) => ConnectFailure::Crash(crash.to_string()),
             })?;
             Ok(Connected { id: socket.id(), socket: Rc::new(socket) })
         })

@@ -178,6 +178,12 @@ impl<A: Send + Sync + 'static> Builder<A> {
         self
     }
 
+    /// What the shards are built from, for those that the simulation runs by itself.
+    #[cfg(test)]
+    pub(crate) fn into_blueprint(self) -> (Vec<Arc<dyn Blueprint>>, Arc<[Route]>, Limits) {
+        (self.mounts, self.routes.into(), self.limits)
+    }
+
     /// Starts the endpoint and returns when it has ended: by SIGINT (Ctrl-C) or SIGTERM, or by
     /// [`Handle::shutdown`].
     ///
@@ -479,7 +485,7 @@ impl Running {
 
     /// A handle for any thread.
     pub fn handle(&self) -> Handle {
-        Handle { shared: self.shards.shared.clone() }
+        Handle::new(self.shards.shared.clone())
     }
 
     /// Waits until the endpoint has ended.
@@ -572,6 +578,10 @@ pub struct Handle {
 }
 
 impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
     /// Sends an event to every subscriber of a topic.
     ///
     /// Used on a shard's own thread (in a callback) it takes the shard's own path, so that it keeps

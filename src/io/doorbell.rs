@@ -53,17 +53,23 @@ impl Doorbell {
     }
 
     /// Says that the shard is about to sleep. What it looks at afterwards, it sees.
-    pub(super) fn announce(&self) {
+    pub(crate) fn announce(&self) {
         self.parked.store(true, Ordering::Relaxed);
         // Pairs with the fence in `ring`.
         fence(Ordering::SeqCst);
     }
 
     /// Says that the shard is awake.
-    pub(super) fn withdraw(&self) {
+    pub(crate) fn withdraw(&self) {
         // Whoever still sees `true` writes the eventfd once too often, which wakes the shard once
         // for nothing.
         self.parked.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether nobody has rung since [`announce`](Self::announce).
+    #[cfg(test)]
+    pub(crate) fn is_parked(&self) -> bool {
+        self.parked.load(Ordering::SeqCst)
     }
 
     pub(super) fn eventfd(&self) -> &OwnedFd {

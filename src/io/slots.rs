@@ -99,9 +99,7 @@ impl Slots {
         let entry = &self.slots[slot as usize];
         // As long as it has, the slot is nobody else's: one generation has passed and no more, and
         // it is not open. An open connection of the generation that follows is its successor.
-        entry.generation == following(generation)
-            && entry.state & OPEN == 0
-            && self.has(slot, kind)
+        entry.generation == following(generation) && entry.state & OPEN == 0 && self.has(slot, kind)
     }
 
     /// Whether the kernel has an operation of `kind` for `slot` in hand.

@@ -37,6 +37,9 @@ pub(crate) mod start;
 pub(crate) mod timers;
 pub(crate) mod wakers;
 
+#[cfg(all(test, feature = "testing"))]
+mod simulation;
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

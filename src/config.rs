@@ -7,6 +7,11 @@ use std::time::Duration;
 /// Set on the builder with [`limits`](crate::Builder::limits); what a mount sets for itself
 /// ([`max_topics`](crate::Mount::max_topics)) wins over what stands here.
 ///
+/// Limits are added as the server learns to keep more of them, so a literal ends with
+/// `..Limits::default()`.
+///
+/// # Example
+///
 /// ```
 /// use simurgh::Limits;
 ///
@@ -15,7 +20,6 @@ use std::time::Duration;
 /// assert_eq!(limits.max_topics, 100);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Limits {
     /// Bytes of a request's head, request line and headers together. Default 16 KiB: cookies and
     /// tokens fit, and a flood of half-sent heads stays small. Past it: 431 and the end.

@@ -172,10 +172,16 @@ impl<A: Send + Sync + 'static> Builder<A> {
         self
     }
 
-    /// Bounds and time-outs.
+    /// Bounds and time-outs; the defaults and their reasons are [`Limits`]'.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
+    }
+
+    /// What the shards are built from, for those that the simulation runs by itself.
+    #[cfg(test)]
+    pub(crate) fn into_blueprint(self) -> (Vec<Arc<dyn Blueprint>>, Arc<[Route]>, Limits) {
+        (self.mounts, self.routes.into(), self.limits)
     }
 
     /// Starts the endpoint and returns when it has ended: by SIGINT (Ctrl-C) or SIGTERM, or by
@@ -372,7 +378,7 @@ impl<S: SocketHandler> Handler for TypedHandler<S> {
             let params = from_params(&params).map_err(ConnectFailure::Params)?;
             let socket = S::connect(params, &info).await.map_err(|rejection| match rejection {
                 Rejection::Refused(refused) => ConnectFailure::Refused(refused),
-                Rejection::Crash(crash) => ConnectFailure::Crash(crash),
+                Rejection::Crash(crash) => ConnectFailure::Crash(crash.to_string()),
             })?;
             Ok(Connected { id: socket.id(), socket: Rc::new(socket) })
         })
@@ -452,7 +458,8 @@ impl Response {
     }
 }
 
-/// An endpoint that runs.
+/// An endpoint that runs. Dropped, it shuts down as by [`Handle::shutdown`], and the drop returns
+/// when it has ended.
 #[must_use = "the endpoint ends when this is dropped"]
 pub struct Running {
     shards: Shards,
@@ -478,7 +485,7 @@ impl Running {
 
     /// A handle for any thread.
     pub fn handle(&self) -> Handle {
-        Handle { shared: self.shards.shared.clone() }
+        Handle::new(self.shards.shared.clone())
     }
 
     /// Waits until the endpoint has ended.
@@ -549,13 +556,32 @@ impl SignalThread {
     }
 }
 
-/// Reaches a running endpoint from any thread.
+/// Reaches a running endpoint from any thread: an HTTP handler's, a consumer's of a queue, a
+/// channel's own. Nothing here waits; what finds a queue full is an error.
+///
+/// # Example
+///
+/// ```
+/// use serde_json::json;
+///
+/// let running = simurgh::demo::endpoint().listen("127.0.0.1:0").start()?;
+/// let handle = running.handle();
+/// let clock = std::thread::spawn(move || {
+///     handle.broadcast("room:lobby", "new_msg", json!({ "name": "clock", "body": "noon" }))
+/// });
+/// clock.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
 }
 
 impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
     /// Sends an event to every subscriber of a topic.
     ///
     /// Used on a shard's own thread (in a callback) it takes the shard's own path, so that it keeps
@@ -601,6 +627,9 @@ impl Handle {
     }
 
     /// Closes all sockets (code 1012, service restart), lets their channels terminate, and ends.
+    /// Returns at once; [`Running::join`] waits for it. What does not end by itself is dropped after
+    /// [`terminate_timeout`](Limits::terminate_timeout) and
+    /// [`close_timeout`](Limits::close_timeout).
     pub fn shutdown(&self) {
         self.shared.stop();
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::Local;
 use super::process::{Cell, ProcessId};
-use crate::channel::{Crash, Topic};
+use crate::channel::Topic;
 use crate::params::ParamsError;
 use crate::protocol::http::Params;
 use crate::socket::{Refused, Request};
@@ -58,7 +58,8 @@ pub(crate) struct Connected {
 pub(crate) enum ConnectFailure {
     Params(ParamsError),
     Refused(Refused),
-    Crash(Crash),
+    /// What the application's error said.
+    Crash(String),
 }
 
 /// A channel of the application, for the topics of one route.

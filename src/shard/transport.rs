@@ -233,8 +233,7 @@ impl Local {
             Ok(Poll::Ready(Ok(connected))) => self.accept(id, *connecting, connected),
             Ok(Poll::Ready(Err(failure))) => self.refuse(id, &connecting, failure),
             Err(panic) => {
-                let crash = ConnectFailure::Crash(crate::channel::Crash::new(panic));
-                self.refuse(id, &connecting, crash);
+                self.refuse(id, &connecting, ConnectFailure::Crash(panic));
             }
         }
     }
@@ -251,9 +250,9 @@ impl Local {
                 let response = Response::new(refused.status);
                 if refused.body.is_empty() { response } else { response.text(refused.body) }
             }
-            ConnectFailure::Crash(crash) => {
+            ConnectFailure::Crash(error) => {
                 self.core.borrow_mut().counters.crashes += 1;
-                tracing::error!(%peer, error = %crash, "connect crashed");
+                tracing::error!(%peer, error, "connect crashed");
                 Response::new(500)
             }
         };
@@ -286,6 +285,7 @@ impl Local {
             Ok(key) => key,
             Err(error) => {
                 let response = Response::new(400).text(error.to_string());
+                self.core.borrow_mut().dead.push(Dead::Socket(connected.socket));
                 return self.respond_and_go_on(id, &connecting, &response);
             }
         };

@@ -8,7 +8,7 @@
 //!   startup, logs                       what the operator sees
 //! ```
 //!
-//! What channels do with messages is tested beside this.
+//! What channels do with messages is tested in `tests/channels`.
 
 mod app;
 mod binary;

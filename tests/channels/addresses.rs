@@ -40,7 +40,7 @@ fn an_address_reaches_its_channel_from_any_thread_and_shard() {
 fn what_is_sent_to_an_address_waits_its_turn_and_keeps_its_order() {
     everywhere(|world, version| {
         let mut client = world.client(version);
-        client.join("room:1", Plan::join([Step::GiveAddress, wait("join")]));
+        client.send_join("room:1", Plan::join([Step::GiveAddress, wait("join")]));
         let address = world.address();
         for event in ["1", "2", "3"] {
             (address.send)(vec![push(event)]).unwrap();

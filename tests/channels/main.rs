@@ -20,5 +20,6 @@ mod joining;
 mod logs;
 mod order;
 mod replies;
+mod routes;
 mod socket;
 mod waiting;

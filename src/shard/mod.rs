@@ -37,6 +37,9 @@ pub(crate) mod start;
 pub(crate) mod timers;
 pub(crate) mod wakers;
 
+#[cfg(all(test, feature = "testing"))]
+mod simulation;
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -396,7 +399,7 @@ impl<I: Io> Shard<I> {
             core.close_socket(id, 1001, &Stop::Closed);
         }
         for id in std::mem::take(&mut core.overdue_readers) {
-            core.close_now(id);
+            core.close_reader(id);
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) trait Blueprint: Send + Sync {
 pub(crate) struct Mount {
     /// Its path in segments; those that begin with `:` are variables.
     pub(crate) path: Vec<String>,
+    /// What follows it for a WebSocket, likewise.
+    pub(crate) websocket_path: Vec<String>,
     pub(crate) max_topics: usize,
     pub(crate) handler: Box<dyn Handler>,
     pub(crate) routes: Vec<(Pattern, Box<dyn RouteHandler>)>,

@@ -36,44 +36,17 @@ pub(crate) struct Shards {
 /// Starts a thread for each shard, and returns when all are ready.
 pub(crate) fn start(plan: Plan) -> Result<Shards, Error> {
     let shards = plan.listeners.len();
-    let mut remotes = Vec::new();
-    let mut inboxes = Vec::new();
-    for shard in 0..shards {
-        let doorbell = Doorbell::new().map_err(|error| failed(shard, &error))?;
-        let (remote, inbox) = Remote::new(shard, Arc::new(doorbell), plan.limits.max_inbox);
-        remotes.push(Arc::new(remote));
-        inboxes.push(inbox);
-    }
-    let meshes = mesh::connect(&remotes, plan.limits.max_mesh_queue);
     let used: Vec<_> = plan.cpus.iter().flatten().copied().collect();
     let all = io::cpu::allowed();
     let free: Vec<_> = all.iter().copied().filter(|cpu| !used.contains(cpu)).collect();
     let blocking_cpus = if free.is_empty() { all } else { free };
-    let shared = Arc::new(Shared {
-        remotes,
-        interest: Interest::new(shards),
-        blocking: Pool::new(
-            plan.limits.blocking_threads,
-            plan.limits.max_blocking_queue,
-            blocking_cpus,
-        ),
-        stopping: AtomicBool::new(false),
-        counters: (0..shards).map(|_| Default::default()).collect(),
-    });
+    let (shared, parts) = assemble(shards, &plan.limits, &plan.routes, blocking_cpus)?;
 
     let mut running = Shards { shared: shared.clone(), threads: Vec::new() };
     let (ready, readiness) = mpsc::channel();
     let mounts: Arc<[_]> = plan.mounts.into();
-    let parts = plan.listeners.into_iter().zip(plan.cpus).zip(inboxes.into_iter().zip(meshes));
-    for (shard, ((listener, cpu), (inbox, mesh))) in parts.enumerate() {
-        let parts = Parts {
-            shard,
-            limits: plan.limits.clone(),
-            shared: shared.clone(),
-            inbox,
-            mesh,
-            routes: plan.routes.clone(),
-        };
+    for ((listener, cpu), parts) in plan.listeners.into_iter().zip(plan.cpus).zip(parts) {
+        let shard = parts.shard;
         let (mounts, ready, config) = (mounts.clone(), ready.clone(), plan.config.clone());
         let name = format!("simurgh-{shard}");
         let make = move || run(parts, mounts, listener, config, ready);
@@ -94,6 +67,41 @@ pub(crate) fn start(plan: Plan) -> Result<Shards, Error> {
         }
     }
     Ok(running)
+}
+
+/// What so many shards share, and what each is made of, joined to the others by the mesh.
+pub(crate) fn assemble(
+    shards: usize,
+    limits: &Limits,
+    routes: &Arc<[Route]>,
+    blocking_cpus: Vec<usize>,
+) -> Result<(Arc<Shared>, Vec<Parts>), Error> {
+    let mut remotes = Vec::new();
+    let mut inboxes = Vec::new();
+    for shard in 0..shards {
+        let doorbell = Doorbell::new().map_err(|error| failed(shard, &error))?;
+        let (remote, inbox) = Remote::new(shard, Arc::new(doorbell), limits.max_inbox);
+        remotes.push(Arc::new(remote));
+        inboxes.push(inbox);
+    }
+    let meshes = mesh::connect(&remotes, limits.max_mesh_queue);
+    let shared = Arc::new(Shared {
+        remotes,
+        interest: Interest::new(shards),
+        blocking: Pool::new(limits.blocking_threads, limits.max_blocking_queue, blocking_cpus),
+        stopping: AtomicBool::new(false),
+        counters: (0..shards).map(|_| Default::default()).collect(),
+    });
+    let part = |(shard, (inbox, mesh))| Parts {
+        shard,
+        limits: limits.clone(),
+        shared: shared.clone(),
+        inbox,
+        mesh,
+        routes: routes.clone(),
+    };
+    let parts = inboxes.into_iter().zip(meshes).enumerate().map(part).collect();
+    Ok((shared, parts))
 }
 
 /// A shard's thread.

@@ -1,0 +1,214 @@
+//! All shards of an endpoint on one thread, joined as they are when they have threads of their own.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::actor::{self, App};
+use super::client::Client;
+use super::kernel::{Kernel, SimulatedIo};
+use super::random::Random;
+use crate::config::Limits;
+use crate::endpoint::{Builder, Handle};
+use crate::shard::counters::ShardCounts;
+use crate::shard::{Next, Shard, Shared, start};
+use crate::testing::Version;
+
+pub(super) struct World {
+    lanes: Vec<Lane>,
+    clock: Rc<Cell<Instant>>,
+    random: Random,
+    shared: Arc<Shared>,
+    pub(super) app: App,
+}
+
+/// A shard with what its thread would have.
+struct Lane {
+    shard: Option<Shard<SimulatedIo>>,
+    kernel: Rc<RefCell<Kernel>>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Awake,
+    Asleep(Option<Instant>),
+    Ended,
+}
+
+impl World {
+    /// The actors' endpoint on so many shards.
+    pub(super) fn new(shards: usize) -> Self {
+        Self::with_limits(shards, Limits::default())
+    }
+
+    pub(super) fn with_limits(shards: usize, limits: Limits) -> Self {
+        Self::with_seed(shards, limits, 1)
+    }
+
+    pub(super) fn with_seed(shards: usize, limits: Limits, seed: u64) -> Self {
+        let app = App::default();
+        let world = Self::build(actor::endpoint(app.clone()).limits(limits), app, shards, seed);
+        world.app.set_handle(world.handle());
+        world
+    }
+
+    fn build(endpoint: Builder<App>, app: App, shards: usize, seed: u64) -> Self {
+        let (mounts, routes, limits) = endpoint.into_blueprint();
+        let (shared, parts) = start::assemble(shards, &limits, &routes, Vec::new())
+            .unwrap_or_else(|error| panic!("the shards can't be put together: {error}"));
+        let clock = Rc::new(Cell::new(Instant::now()));
+        let mut random = Random::new(seed);
+        let lanes = parts.into_iter().map(|parts| {
+            let (io, kernel) = SimulatedIo::new(&clock, random.next());
+            Lane { shard: Some(Shard::new(io, parts, &mounts)), kernel, state: State::Awake }
+        });
+        Self { lanes: lanes.collect(), clock, random, shared, app }
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        Handle::new(self.shared.clone())
+    }
+
+    pub(super) fn kernel(&self, shard: usize) -> RefMut<'_, Kernel> {
+        self.lanes[shard].kernel.borrow_mut()
+    }
+
+    pub(super) fn kernels(&self) -> impl Iterator<Item = RefMut<'_, Kernel>> {
+        self.lanes.iter().map(|lane| lane.kernel.borrow_mut())
+    }
+
+    pub(super) fn counts(&self, shard: usize) -> ShardCounts {
+        self.shared.counters[shard].load()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.lanes.iter().all(|lane| matches!(lane.state, State::Ended))
+    }
+
+    /// Lets the shards take their turns, one at a time, until all sleep or have ended.
+    pub(super) fn run(&mut self) {
+        for _ in 0..MAX_TURNS {
+            let now = self.clock.get();
+            let awake: Vec<_> =
+                (0..self.lanes.len()).filter(|&lane| self.lanes[lane].is_awake(now)).collect();
+            let Some(&lane) = self.random.pick(&awake) else { return };
+            self.lanes[lane].turn();
+        }
+        panic!("the shards never come to rest");
+    }
+
+    /// Lets time pass. Nobody wakes later than he has asked to.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let target = self.clock.get() + time;
+        loop {
+            self.run();
+            let wakes = self.lanes.iter().filter_map(|lane| match lane.state {
+                State::Asleep(until) => until,
+                State::Awake | State::Ended => None,
+            });
+            match wakes.min().filter(|&next| next <= target) {
+                Some(next) => self.clock.set(next),
+                None => break,
+            }
+        }
+        self.clock.set(target);
+        self.run();
+    }
+
+    /// A client's connection, on which nothing was said yet.
+    pub(super) fn dial(&mut self, shard: usize, version: Version) -> Client {
+        Client::new(self.kernel(shard).dial(), version)
+    }
+
+    /// A client with an open socket.
+    pub(super) fn connect(&mut self, shard: usize, version: Version) -> Client {
+        let mut client = self.dial(shard, version);
+        client.upgrade("/socket", "");
+        self.run();
+        client.read();
+        assert_eq!(client.status, Some(101), "the upgrade");
+        client
+    }
+
+    /// A client that has joined a topic.
+    pub(super) fn join(&mut self, shard: usize, version: Version, topic: &str) -> Client {
+        let mut client = self.connect(shard, version);
+        let message_ref = client.join(topic, serde_json::json!({}));
+        self.run();
+        assert!(client.take_reply(&message_ref).is_ok(), "the join of {topic}");
+        client
+    }
+
+    /// Waits for what is still to end by itself, and asserts that nothing is left.
+    pub(super) fn assert_rest(&mut self) {
+        self.pass(Duration::from_secs(200));
+        for (index, lane) in self.lanes.iter().enumerate() {
+            let Some(shard) = &lane.shard else { continue };
+            let core = shard.local.core.borrow();
+            let counts = core.counts();
+            let left = [counts.connections, counts.processes, counts.topics, counts.timers];
+            assert_eq!(left, [0; 4], "connections, processes, topics, timers of shard {index}");
+            assert!(core.deadlines.is_empty(), "somebody still has a deadline on shard {index}");
+            assert_eq!(lane.kernel.borrow().open_connections(), 0, "the kernel of shard {index}");
+        }
+    }
+}
+
+impl Lane {
+    /// Whether its thread would run.
+    fn is_awake(&self, now: Instant) -> bool {
+        match (self.state, &self.shard) {
+            (State::Awake, _) => true,
+            (State::Asleep(until), Some(shard)) => {
+                let is_rung = !shard.local.remote.doorbell.is_parked();
+                let is_awake = is_rung
+                    || self.kernel.borrow().has_news()
+                    || until.is_some_and(|until| until <= now);
+                assert!(is_awake || is_idle(shard), "a shard sleeps although it has work");
+                is_awake
+            }
+            (State::Asleep(_) | State::Ended, _) => false,
+        }
+    }
+
+    fn turn(&mut self) {
+        let shard = self.shard.as_mut().expect("it has not ended");
+        let doorbell = shard.local.remote.doorbell.clone();
+        doorbell.withdraw();
+        self.state = match shard.turn() {
+            Next::Turn => State::Awake,
+            Next::Sleep(until) => {
+                let (_, is_idle) = shard.parts_to_sleep();
+                doorbell.announce();
+                if is_idle() { State::Asleep(until) } else { State::Awake }
+            }
+            Next::End => {
+                self.shard = None;
+                State::Ended
+            }
+        };
+    }
+}
+
+/// Whether there is truly nothing for the shard to do, whatever it says itself.
+fn is_idle(shard: &Shard<SimulatedIo>) -> bool {
+    let core = shard.local.core.borrow();
+    let woken = shard.local.woken.borrow().len();
+    let lists = [
+        core.ready.len(),
+        core.wakes.len(),
+        core.disconnecting.len(),
+        core.overdue_readers.len(),
+        core.ending.len(),
+        core.shut_down.len(),
+        core.closed.len(),
+        core.dead.len(),
+        woken,
+    ];
+    shard.is_idle() && lists == [0; 9] && core.send_queue.is_flushed()
+}
+
+/// Far more than any test needs.
+const MAX_TURNS: usize = 100_000;

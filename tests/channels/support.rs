@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use simurgh::testing::{Client, Server, Version};
@@ -73,10 +73,12 @@ impl App {
         kept.as_ref().expect("the test keeps one first").ok(response)
     }
 
-    /// Blocks this thread until the test opens the gate of that name.
+    /// Blocks this thread until the test opens the gate of that name. Not for ever: a test that has
+    /// failed opens none, and its server could not be stopped.
     pub(crate) fn hold(&self, name: &str) {
+        let deadline = Instant::now() + 2 * PATIENCE;
         let is_open = || self.0.gates.lock().unwrap().get(name).is_some_and(|gate| gate.is_open);
-        while !is_open() {
+        while !is_open() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -564,6 +564,8 @@ impl Core {
             let Phase::Ending(ending) = &mut connection.phase else { continue };
             match ending.step {
                 EndingStep::AwaitClose | EndingStep::AwaitEnd => {}
+                // The socket takes more, but not in one write: on with it next turn.
+                _ if connection.outbox.goes_on() => self.ending.push(id),
                 // Looked at again when it is writable; or its deadline comes.
                 _ if !is_drained => {}
                 EndingStep::Close => self.close_now(id),

@@ -22,3 +22,4 @@ mod random;
 mod world;
 
 mod sending;
+mod waking;

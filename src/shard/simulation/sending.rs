@@ -162,7 +162,7 @@ fn who_owes_more_than_the_bound_is_closed_and_nobody_else() {
         let limits = Limits { max_send_queue: 10 * frame, ..Limits::default() };
         let mut world = World::with_limits(1, limits);
         let mut sender = world.join(0, version, "actor:1");
-        let mut sleeper = world.join(0, version, "actor:1");
+        let sleeper = world.join(0, version, "actor:1");
         let mut reader = world.join(0, version, "actor:1");
         sleeper.pipe.borrow_mut().room = Some(0);
         for _ in 0..10 {

@@ -279,6 +279,16 @@ impl fmt::Debug for Crash {
 
 /// What a client's message is answered.
 ///
+/// ```
+/// use serde_json::json;
+/// use simurgh::Reply;
+///
+/// let done = Reply::ok(());
+/// let found = Reply::ok(json!({ "id": 7 }));
+/// let refused = Reply::error(json!({ "reason": "too long" }));
+/// let silence = Reply::none();
+/// ```
+///
 /// A response that can't be made into JSON, or not be encoded for this client, crashes the channel
 /// when the reply is sent.
 #[derive(Debug)]
@@ -498,7 +508,7 @@ impl<'a, C: Channel> Context<'a, C> {
         C::Info: Clone,
     {
         let make = move || Box::new(info.clone()) as Box<dyn Any + Send>;
-        self.env.core().send_every(self.env.process, period, Box::new(make));
+        self.env.core().send_every(self.env.process, period, Rc::new(make));
     }
 
     /// Waits. Other channels, this client's too, go on meanwhile; this one's messages wait.
@@ -507,9 +517,26 @@ impl<'a, C: Channel> Context<'a, C> {
     }
 
     /// Runs `work` on a thread of the blocking pool and waits for its result, as
-    /// [`sleep`](Self::sleep) waits.
+    /// [`sleep`](Self::sleep) waits. Work that has begun is not interrupted when the channel ends;
+    /// its result is dropped.
     ///
-    /// The future's error says that the pool's queue was full or that `work` panicked.
+    /// # Errors
+    ///
+    /// The future's: [`BlockingError::Full`] when
+    /// [`max_blocking_queue`](crate::Limits::max_blocking_queue) works wait already,
+    /// [`BlockingError::Panicked`] when `work` did, [`BlockingError::NoThread`] when the system has
+    /// no thread for it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use simurgh::prelude::*;
+    ///
+    /// async fn greeting<C: Channel>(cx: &Context<'_, C>) -> Result<Payload, Crash> {
+    ///     let text = cx.blocking(|| std::fs::read("greeting.json")).await??;
+    ///     Ok(Payload::from_json_text(text)?)
+    /// }
+    /// ```
     pub fn blocking<T, W>(
         &self,
         work: W,
@@ -572,6 +599,21 @@ impl From<EncodeError> for SendError {
 
 /// A client's message that is answered later. Answers any number of times, from any thread, for as
 /// long as the connection lives, even after the channel has ended.
+///
+/// Made by [`reply_later`](Context::reply_later). A client takes one reply and gives up waiting
+/// after its own time-out, 10 s for Phoenix's.
+///
+/// # Example
+///
+/// ```
+/// use simurgh::prelude::*;
+///
+/// fn answer_later<C: Channel>(cx: &Context<'_, C>) -> Result<Reply, Crash> {
+///     let question = cx.reply_later()?;
+///     std::thread::spawn(move || question.ok(serde_json::json!({ "answer": 42 })));
+///     Ok(Reply::none())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct SocketRef {
     reply: Arc<LateReply>,
@@ -634,6 +676,17 @@ pub enum ReplyError {
 /// Where a channel can be reached from any thread.
 ///
 /// An address is void when its channel has ended: it never reaches another one.
+///
+/// # Example
+///
+/// ```
+/// use simurgh::{Address, AddressError, Channel};
+///
+/// /// Tells those that can hear it, and forgets those that have ended.
+/// fn tell<C: Channel<Info = u64>>(watchers: &mut Vec<Address<C>>, price: u64) {
+///     watchers.retain(|channel| channel.send(price) != Err(AddressError::Gone));
+/// }
+/// ```
 pub struct Address<C: Channel> {
     pub(crate) remote: Arc<Remote>,
     pub(crate) process: ProcessId,

@@ -7,6 +7,11 @@ use std::time::Duration;
 /// Set on the builder with [`limits`](crate::Builder::limits); what a mount sets for itself
 /// ([`max_topics`](crate::Mount::max_topics)) wins over what stands here.
 ///
+/// Limits are added as the server learns to keep more of them, so a literal ends with
+/// `..Limits::default()`.
+///
+/// # Example
+///
 /// ```
 /// use simurgh::Limits;
 ///
@@ -14,14 +19,13 @@ use std::time::Duration;
 /// assert_eq!(limits.max_topics, 100);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Limits {
     /// Bytes of a request's head, request line and headers together. Default 16 KiB: cookies and
     /// tokens fit, and a flood of half-sent heads stays small. Past it: 431 and the end.
     pub max_head_size: usize,
     /// Time from the connection's beginning to the whole request head, and from one request's
-    /// answer to the next head. Default 10 s: a slow phone on a bad network makes it. Past it: the
-    /// connection is closed.
+    /// answer to the next head. Default 10 s: a slow phone on a bad network makes it. Past it: 408
+    /// if a head had begun, and the connection is closed.
     pub head_timeout: Duration,
     /// Bytes of payload in one WebSocket frame. Default 10,000,000, as Phoenix. Past it: close 1009.
     pub max_frame_size: usize,

@@ -98,7 +98,8 @@ pub struct Builder<A> {
 }
 
 impl<A: Send + Sync + 'static> Builder<A> {
-    /// Mounts a socket handler at a path: clients connect at `path/websocket`, or at `path` itself.
+    /// Mounts a socket handler at a path: clients connect at `path/websocket`
+    /// ([`websocket_path`](Mount::websocket_path) sets another end), or at `path` itself.
     ///
     /// A segment that begins with `:` matches any, and is handed to `connect` as a parameter of
     /// that name, unless the name begins with `_`. The first mount that matches takes the request;
@@ -117,6 +118,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
         }
         self.mounts.push(Arc::new(MountBlueprint::<S> {
             path: segments(path),
+            websocket_path: mount.websocket_path,
             max_topics: mount.max_topics,
             app: self.app.clone(),
             routes: mount.routes,
@@ -170,7 +172,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
         self
     }
 
-    /// Bounds and time-outs.
+    /// Bounds and time-outs; the defaults and their reasons are [`Limits`]'.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -258,12 +260,18 @@ impl<A> NewMount<A> {
     /// Names the socket handler.
     #[allow(clippy::unused_self, reason = "it is a step of the builder")]
     pub fn handler<S: SocketHandler<App = A>>(self) -> Mount<S> {
-        Mount { routes: Vec::new(), max_topics: None, wrong: None }
+        Mount {
+            websocket_path: segments("websocket"),
+            routes: Vec::new(),
+            max_topics: None,
+            wrong: None,
+        }
     }
 }
 
 /// A socket handler with its routes.
 pub struct Mount<S: SocketHandler> {
+    websocket_path: Vec<String>,
     routes: Vec<(Pattern, MakeRoute<S>)>,
     max_topics: Option<usize>,
     wrong: Option<String>,
@@ -289,6 +297,14 @@ impl<S: SocketHandler> Mount<S> {
         value: impl Any + Send + Sync,
     ) -> Self {
         self.route::<C>(pattern, Some(Arc::new(value)))
+    }
+
+    /// Where behind the mount's path WebSockets are taken. Default `websocket`, where stock clients
+    /// look. It may be several segments, and have variables as the mount's path has.
+    #[must_use]
+    pub fn websocket_path(mut self, path: &str) -> Self {
+        self.websocket_path = segments(path);
+        self
     }
 
     /// How many topics a socket may have joined at once. Default: the endpoint's
@@ -330,6 +346,7 @@ impl<S: SocketHandler> fmt::Debug for Mount<S> {
 
 struct MountBlueprint<S: SocketHandler> {
     path: Vec<String>,
+    websocket_path: Vec<String>,
     max_topics: Option<usize>,
     app: Arc<S::App>,
     routes: Vec<(Pattern, MakeRoute<S>)>,
@@ -340,6 +357,7 @@ impl<S: SocketHandler> Blueprint for MountBlueprint<S> {
         let routes = self.routes.iter();
         shard::mount::Mount {
             path: self.path.clone(),
+            websocket_path: self.websocket_path.clone(),
             max_topics: self.max_topics.unwrap_or(local.core.borrow().limits.max_topics),
             handler: Box::new(TypedHandler::<S> { app: self.app.clone() }),
             routes: routes
@@ -360,7 +378,7 @@ impl<S: SocketHandler> Handler for TypedHandler<S> {
             let params = from_params(&params).map_err(ConnectFailure::Params)?;
             let socket = S::connect(params, &info).await.map_err(|rejection| match rejection {
                 Rejection::Refused(refused) => ConnectFailure::Refused(refused),
-                Rejection::Crash(crash) => ConnectFailure::Crash(crash),
+                Rejection::Crash(crash) => ConnectFailure::Crash(crash.to_string()),
             })?;
             Ok(Connected { id: socket.id(), socket: Rc::new(socket) })
         })
@@ -440,7 +458,8 @@ impl Response {
     }
 }
 
-/// An endpoint that runs.
+/// An endpoint that runs. Dropped, it shuts down as by [`Handle::shutdown`], and the drop returns
+/// when it has ended.
 #[must_use = "the endpoint ends when this is dropped"]
 pub struct Running {
     shards: Shards,
@@ -537,7 +556,22 @@ impl SignalThread {
     }
 }
 
-/// Reaches a running endpoint from any thread.
+/// Reaches a running endpoint from any thread: an HTTP handler's, a consumer's of a queue, a
+/// channel's own. Nothing here waits; what finds a queue full is an error.
+///
+/// # Example
+///
+/// ```
+/// use serde_json::json;
+///
+/// let running = simurgh::demo::endpoint().listen("127.0.0.1:0").start()?;
+/// let handle = running.handle();
+/// let clock = std::thread::spawn(move || {
+///     handle.broadcast("room:lobby", "new_msg", json!({ "name": "clock", "body": "noon" }))
+/// });
+/// clock.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -593,6 +627,9 @@ impl Handle {
     }
 
     /// Closes all sockets (code 1012, service restart), lets their channels terminate, and ends.
+    /// Returns at once; [`Running::join`] waits for it. What does not end by itself is dropped after
+    /// [`terminate_timeout`](Limits::terminate_timeout) and
+    /// [`close_timeout`](Limits::close_timeout).
     pub fn shutdown(&self) {
         self.shared.stop();
     }

@@ -20,7 +20,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The address to listen on can't be understood or resolved.
-    #[error("can't listen on \"{address}\": {reason}")]
+    #[error("can't listen on \"{address}\": {reason}; an address and port is like 127.0.0.1:4000")]
     Address {
         /// The text that was given.
         address: String,

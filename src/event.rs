@@ -387,8 +387,11 @@ mod tests {
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum Untagged {
-            Text(String),
-            Any(Value),
+            Text {
+                #[serde(rename = "typing")]
+                _typing: String,
+            },
+            Any {},
         }
         fn refused<T: FromEvent>() {
             for event in ["typing", "", "0", "$serde_json::private::RawValue"] {

@@ -1,4 +1,91 @@
 //! Phoenix Channels for Rust, on Linux: thread-per-core over io_uring.
+//!
+//! A client connects and is a **socket**: [`SocketHandler::connect`] says whether it may. Over its one
+//! connection it joins **topics**, and each joined topic is a **channel**: a value of the application's
+//! that implements [`Channel`], with a mailbox of its own. What a channel broadcasts reaches everyone
+//! who joined the same topic, on whichever core. Any Phoenix client speaks to it unchanged.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use serde::Deserialize;
+//! use simurgh::prelude::*;
+//!
+//! struct Visitor;
+//!
+//! impl SocketHandler for Visitor {
+//!     type App = ();
+//!     type Params = ();
+//!
+//!     async fn connect(_: (), _: &ConnectInfo<()>) -> Result<Self, Rejection> {
+//!         Ok(Visitor)
+//!     }
+//! }
+//!
+//! struct Room;
+//!
+//! #[derive(Deserialize)]
+//! #[serde(rename_all = "snake_case")]
+//! enum Event {
+//!     NewMsg(Payload),
+//! }
+//!
+//! impl Channel for Room {
+//!     type Socket = Visitor;
+//!     type Params = ();
+//!     type Event = Event;
+//!     type Info = ();
+//!
+//!     async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> {
+//!         Ok(Joined::new(Room))
+//!     }
+//!
+//!     async fn handle_in(&mut self, event: Event, cx: &mut Context<'_, Self>) -> Result<Reply, Crash> {
+//!         let Event::NewMsg(message) = event;
+//!         cx.broadcast("new_msg", message)?;
+//!         Ok(Reply::none())
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), simurgh::Error> {
+//!     Endpoint::builder(())
+//!         .socket("/socket", |mount| mount.handler::<Visitor>().channel::<Room>("room:*"))
+//!         .listen("127.0.0.1:4000")
+//!         .run()
+//! }
+//! ```
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | who may connect, and what its channels share | [`SocketHandler`], [`ConnectInfo`], [`Refused`] |
+//! | a topic's behaviour | [`Channel`] and, for what a callback can do, [`Context`] |
+//! | events as an enum, payloads typed or unread | [`FromEvent`], [`Payload`], [`Json`] |
+//! | replies at once, later, from another thread | [`Reply`], [`SocketRef`] |
+//! | timers, tasks and other channels that speak to one | [`Address`], [`Context::send_after`] |
+//! | paths, addresses, cores | [`Endpoint`], [`Builder`], [`Mount`] |
+//! | broadcasts from the rest of the application | [`Handle`] |
+//! | what is bounded, and what happens past it | [`Limits`] |
+//! | tests of an application | `testing`, with the feature of that name |
+//!
+//! # Threads
+//!
+//! Each core runs one thread, a *shard*, and a connection's channels live and die on its shard. So
+//! their callbacks need no locks among themselves and their futures need not be `Send`, but a callback
+//! that computes for long, or blocks, holds up everyone on its shard: that is what
+//! [`Context::blocking`] is for. What is shared by all shards is the application's own state,
+//! [`SocketHandler::App`].
+//!
+//! # When things go wrong
+//!
+//! An error or a panic in a callback ends that channel and nothing else; its client rejoins. Every
+//! queue has a bound, and whoever finds it full is told so by an error rather than made to wait. An
+//! endpoint that can't start says how to mend it ([`Error`]).
+//!
+//! # Features
+//!
+//! - `testing`: a Phoenix client and a server with a port for each shard, for tests of an application.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("simurgh runs on Linux only: it is built on io_uring");
@@ -54,3 +141,8 @@ pub mod prelude {
         Json, Payload, RawEvent, Refused, Rejection, Reply, SocketHandler, SocketRef, Stop, Topic,
     };
 }
+
+/// The README's code has to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,9 +1,11 @@
 //! The `simurgh` command.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Phoenix Channels for Rust: thread-per-core over io_uring.
 ///
@@ -22,9 +24,13 @@ struct Command {
 enum Action {
     /// Serve the demo chat: a page at /, Phoenix sockets at /socket
     ///
-    /// Topics: room:lobby is open, other rooms (room:NAME) want a "name" in the join's params;
-    /// ping:NAME answers "ping", echoes "echo" and crashes on "crash". Ctrl-C or SIGTERM closes all
-    /// sockets with 1012, so that their clients reconnect, and ends.
+    /// Topics to join:
+    ///   room:lobby  a room for everyone
+    ///   room:NAME   another room; wants a "name" in the join's params
+    ///   ping:NAME   answers "ping", echoes "echo", crashes on "crash"
+    ///
+    /// Ctrl-C or SIGTERM closes all sockets with 1012, so that their clients reconnect, and ends.
+    #[command(verbatim_doc_comment)]
     Serve(Serve),
 }
 
@@ -38,7 +44,7 @@ struct Serve {
     #[arg(long, value_name = "N", env = "SIMURGH_SHARDS")]
     shards: Option<usize>,
 
-    /// What to log: error, warn, info, debug, trace, or a filter such as simurgh=debug
+    /// What to log: off, error, warn, info, debug, trace, or a filter such as warn,simurgh=debug
     ///
     /// At info: refusals and crashes. At debug also each connect and join. Never a line a message.
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "SIMURGH_LOG")]
@@ -62,18 +68,69 @@ fn main() -> ExitCode {
 
 impl Serve {
     fn run(self) -> Result<(), Box<dyn std::error::Error>> {
-        let filter = EnvFilter::try_new(&self.log)
-            .map_err(|error| format!("--log {:?} is no level and no filter: {error}", self.log))?;
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(log_filter(&self.log)?)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr)
+            .init();
         let mut endpoint = simurgh::demo::endpoint().listen(&self.listen);
         if let Some(shards) = self.shards {
             endpoint = endpoint.shards(shards);
         }
         let running = endpoint.start()?;
-        let cpus: Vec<_> = running.cpus().iter().map(usize::to_string).collect();
         println!("simurgh {} at http://{}/", env!("CARGO_PKG_VERSION"), running.local_addr());
-        println!("{} shard(s) on CPU {}; Ctrl-C ends", cpus.len(), cpus.join(", "));
+        println!("{}; Ctrl-C ends", placement(running.cpus()));
         running.run()?;
         Ok(())
+    }
+}
+
+/// Which CPUs the shards have: `2 shards on CPUs 0, 1`.
+fn placement(cpus: &[usize]) -> String {
+    let numbers: Vec<_> = cpus.iter().map(usize::to_string).collect();
+    let plural = if cpus.len() == 1 { "" } else { "s" };
+    format!("{} shard{plural} on CPU{plural} {}", cpus.len(), numbers.join(", "))
+}
+
+/// A level, or a filter as `tracing-subscriber` reads it.
+///
+/// It would take a misspelt level for the name of a module and log nothing at all, so a word by
+/// itself has to be a level.
+fn log_filter(text: &str) -> Result<EnvFilter, String> {
+    let no_filter = |reason: String| format!("--log \"{text}\": {reason}");
+    if text.contains('=') {
+        return EnvFilter::try_new(text).map_err(|error| no_filter(error.to_string()));
+    }
+    let level: LevelFilter = text.parse().map_err(|_| {
+        no_filter("no level (off, error, warn, info, debug, trace) and no filter".to_owned())
+    })?;
+    Ok(EnvFilter::default().add_directive(level.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_are_consistent() {
+        use clap::CommandFactory;
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused() {
+        for good in ["off", "error", "warn", "info", "debug", "trace", "warn,simurgh=debug"] {
+            assert!(log_filter(good).is_ok(), "{good}");
+        }
+        assert_eq!(log_filter("debug").unwrap().to_string(), "debug");
+        for bad in ["degub", "simurgh", "info,warn", "simurgh=loud", "=x=y="] {
+            assert!(log_filter(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_shard_is_told_from_several() {
+        assert_eq!(placement(&[3]), "1 shard on CPU 3");
+        assert_eq!(placement(&[0, 1]), "2 shards on CPUs 0, 1");
     }
 }

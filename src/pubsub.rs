@@ -114,9 +114,9 @@ pub(crate) fn frame_opcode(payload: &Payload) -> OpCode {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BroadcastError {
-    /// The queue to at least one shard was full; that shard's subscribers did not get it and are
-    /// told of the gap. All others got it.
-    #[error("the queue to {shards} shard(s) is full")]
+    /// The queue to at least one shard was full; that shard's subscribers did not get it, and are
+    /// not told. All others got it.
+    #[error("the queues to other shards are full, {shards} of them: subscribers there got nothing")]
     Overloaded {
         /// How many shards were missed.
         shards: usize,

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::channel::Rejection;
 use crate::payload::{IntoPayload, Payload};
+use crate::protocol::http;
 
 /// A client's authenticated connection: the value is what its channels share (Phoenix's assigns).
 ///
@@ -126,19 +127,19 @@ impl Request {
         self.text(&self.method)
     }
 
-    /// Path and query as they came, as `/socket/websocket?vsn=2.0.0`.
+    /// What was asked for, as it came: `/socket/websocket?vsn=2.0.0`, or a whole URL.
     pub fn uri(&self) -> &str {
         self.text(&self.target)
     }
 
     /// The path as it came, not decoded.
     pub fn path(&self) -> &str {
-        self.uri().split('?').next().unwrap_or_default()
+        self.split_target().0
     }
 
     /// The query as it came, without the `?`; empty when there is none.
     pub fn query(&self) -> &str {
-        self.uri().split_once('?').map_or("", |(_, query)| query)
+        self.split_target().1
     }
 
     /// The host that was asked for, from the `Host` header.
@@ -157,6 +158,10 @@ impl Request {
             let value = std::str::from_utf8(&self.head[place(value)]).ok()?;
             Some((self.text(name), value))
         })
+    }
+
+    fn split_target(&self) -> (&str, &str) {
+        http::split_target(self.uri()).expect("the target was understood when the head was read")
     }
 
     fn text(&self, range: &Range<u32>) -> &str {

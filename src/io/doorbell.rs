@@ -93,3 +93,94 @@ impl Doorbell {
         unsafe { libc::write(self.eventfd.as_raw_fd(), bytes, size_of::<u64>()) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    /// How often the eventfd was written since it was asked last; rings in between count one each.
+    fn heard(doorbell: &Doorbell) -> u64 {
+        let mut count = 0u64;
+        let room = (&raw mut count).cast();
+        // SAFETY: the eight bytes an eventfd writes are there.
+        unsafe { libc::read(doorbell.eventfd.as_raw_fd(), room, size_of::<u64>()) };
+        count
+    }
+
+    #[test]
+    fn it_is_rung_only_for_a_shard_that_is_parked_and_only_once() {
+        let doorbell = Doorbell::new().unwrap();
+        doorbell.ring();
+        assert_eq!(heard(&doorbell), 0, "awake");
+        doorbell.announce();
+        doorbell.ring();
+        doorbell.ring();
+        assert_eq!(heard(&doorbell), 1, "parked");
+        doorbell.announce();
+        doorbell.withdraw();
+        doorbell.ring();
+        assert_eq!(heard(&doorbell), 0, "awake again");
+    }
+
+    #[test]
+    fn quietened_it_is_silent_and_can_be_rung_again() {
+        let doorbell = Doorbell::new().unwrap();
+        doorbell.quieten();
+        for _ in 0..2 {
+            doorbell.announce();
+            doorbell.ring();
+            doorbell.quieten();
+            assert_eq!(heard(&doorbell), 0);
+        }
+    }
+
+    /// Both at once, over and over: a thing is put into the inbox and rung for, while the shard
+    /// announces that it parks and looks. Whatever the order, it is seen or rung for.
+    #[test]
+    fn what_is_not_seen_is_rung_for() {
+        let doorbell = Doorbell::new().unwrap();
+        let (inbox, start, done) = (Line::default(), Line::default(), Line::default());
+        let wait_for = |Line(flag): &Line, round| {
+            let mut spins = 0u32;
+            while flag.load(Ordering::Acquire) != round {
+                spins += 1;
+                assert!(spins < u32::MAX, "the other thread has failed");
+                if spins.is_multiple_of(1_000) {
+                    std::thread::yield_now();
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    wait_for(&start, round);
+                    inbox.0.store(round, Ordering::Relaxed);
+                    doorbell.ring();
+                    done.0.store(round, Ordering::Release);
+                }
+            });
+            let mut delay = 0u32;
+            for round in 1..=ROUNDS {
+                start.0.store(round, Ordering::Release);
+                (0..delay).for_each(|_| std::hint::spin_loop());
+                doorbell.announce();
+                let seen = inbox.0.load(Ordering::Relaxed) == round;
+                wait_for(&done, round);
+                // Earlier if it came late, later if it came early: so the two meet.
+                delay = if seen { delay.saturating_sub(3) } else { (delay + 2).min(10_000) };
+                assert!(seen || heard(&doorbell) > 0, "lost in round {round}");
+                doorbell.withdraw();
+                doorbell.quieten();
+            }
+        });
+    }
+
+    /// A cache line of its own: only what lies apart can be seen in different orders.
+    #[derive(Default)]
+    #[repr(align(128))]
+    struct Line(AtomicU32);
+
+    const ROUNDS: u32 = 50_000;
+}

@@ -3,6 +3,9 @@
 //! [`Kernel::probe`] asks and judges nothing; [`check`] judges and asks nothing. It has to be done
 //! before the executor starts, which on an old kernel prints a line and exits.
 
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
 use io_uring::types::BufRingEntry;
 use io_uring::{IoUring, opcode};
 
@@ -57,14 +60,21 @@ pub(crate) enum Unfit {
     Refused { release: String },
     #[error(
         "too little memory may be locked: {limit} bytes are allowed, {needed} are needed for \
-         {shards} shards: ulimit -l {} (in systemd LimitMEMLOCK={needed})", needed.div_ceil(1024)
+         {}: ulimit -l {} (in systemd LimitMEMLOCK={needed})",
+        if *shards == 1 { "a shard".to_owned() } else { format!("{shards} shards") },
+        needed.div_ceil(1024)
     )]
     Memlock { limit: u64, needed: u64, shards: usize },
+    #[error(
+        "no memory is left for a ring; what other processes of the same user have locked counts \
+         too: ulimit -l unlimited (in systemd LimitMEMLOCK=infinity)"
+    )]
+    NoMemory,
     #[error("no descriptor is left for a ring: ulimit -n 65536")]
     OpenFiles,
     #[error("this kernel's io_uring lacks {what}, though Linux {release} should have it")]
     Lacks { what: String, release: String },
-    #[error("io_uring cannot be set up: {}", std::io::Error::from_raw_os_error(*errno))]
+    #[error("io_uring cannot be set up: {}", io::Error::from_raw_os_error(*errno))]
     Setup { errno: i32 },
 }
 
@@ -81,19 +91,33 @@ impl Kernel {
             privileged: has_capability(CAP_IPC_LOCK),
             disabled: read("/proc/sys/kernel/io_uring_disabled").and_then(|it| it.parse().ok()),
         };
-        let ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_taskrun_flag()
-            .setup_submit_all()
-            .setup_clamp()
-            .build(8);
-        match ring {
-            Err(error) => probe.setup = Err(error.raw_os_error().unwrap_or(libc::EIO)),
-            Ok(ring) => ask_ring(&ring, &mut probe),
-        }
+        // Waiting makes a limit no larger.
+        let could_suffice =
+            probe.privileged || probe.memlock.is_none_or(|limit| limit >= MEMLOCK_OF_A_SHARD);
+        // The end of a ring interrupts a system call of the thread it was made on, some time later:
+        // that must be no thread of the application's.
+        let asked: io::Result<()> = thread::scope(|scope| {
+            let asking = thread::Builder::new().spawn_scoped(scope, || {
+                let ring = if could_suffice { with_patience(set_up) } else { set_up() }?;
+                ask_ring(&ring, &mut probe);
+                Ok(())
+            })?;
+            asking.join().expect("asking does not panic")
+        });
+        probe.setup = asked.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO));
         probe
     }
+}
+
+/// A small ring with the flags that ours have.
+fn set_up() -> io::Result<IoUring> {
+    IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_clamp()
+        .build(8)
 }
 
 fn ask_ring(ring: &IoUring, probe: &mut Probe) {
@@ -153,7 +177,7 @@ pub(crate) fn check(probe: &Probe) -> Result<Abilities, Unfit> {
         Err(libc::EMFILE | libc::ENFILE) => return Err(Unfit::OpenFiles),
         Err(libc::ENOMEM) => {
             abilities.suffice_for(1)?;
-            return Err(Unfit::Setup { errno: libc::ENOMEM });
+            return Err(Unfit::NoMemory);
         }
         Err(errno) => return Err(Unfit::Setup { errno }),
     }
@@ -178,6 +202,21 @@ impl Abilities {
         match self.memlock {
             Some(limit) if limit < needed => Err(Unfit::Memlock { limit, needed, shards }),
             _ => Ok(()),
+        }
+    }
+}
+
+/// Tries for a while if there is no memory: what the last process had locked is freed late.
+pub(super) fn with_patience<T>(mut make: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match make() {
+            Err(error)
+                if error.raw_os_error() == Some(libc::ENOMEM) && Instant::now() < deadline =>
+            {
+                thread::sleep(Duration::from_millis(50));
+            }
+            result => return result,
         }
     }
 }
@@ -213,6 +252,9 @@ fn read(path: &str) -> Option<String> {
 }
 
 const OLDEST: (u32, u32) = (6, 1);
+
+/// How long memory is waited for at the start.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What our rings submit.
 const OPERATIONS: [(&str, u8); 7] = [
@@ -302,7 +344,10 @@ mod tests {
         assert!(says.contains("65536 bytes are allowed"), "{says}");
         assert!(says.contains(&format!("{needed} are needed")), "{says}");
         assert!(says.contains(&format!("ulimit -l {}", needed / 1024)), "{says}");
-        assert_eq!(check(&Probe { setup: Err(libc::ENOMEM), ..probe.clone() }), check(&probe));
+        let no_memory = Err(libc::ENOMEM);
+        assert_eq!(check(&Probe { setup: no_memory, ..probe.clone() }), check(&probe));
+        let others_locked_it = complaint(&Probe { setup: no_memory, ..good() });
+        assert!(others_locked_it.contains("ulimit -l unlimited"), "{others_locked_it}");
         check(&Probe { privileged: true, ..probe }).unwrap();
     }
 

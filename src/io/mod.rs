@@ -4,22 +4,26 @@
 //! [`ConnectionId`], received bytes are lent, and no descriptor and no pointer appears. The rings
 //! implement it here; the tests of `shard` implement it with sockets that misbehave on purpose.
 
+mod rings;
+
+mod ring;
+mod send;
+
 mod accept;
 mod buffers;
-pub(crate) mod cpu;
+mod operation;
+mod slots;
+
 mod doorbell;
+pub(crate) mod listener;
+mod thread;
+
+pub(crate) mod cpu;
 mod error;
 pub(crate) mod kernel;
-pub(crate) mod listener;
-mod operation;
 mod prefetch;
-mod ring;
-mod rings;
-mod send;
-mod slots;
 #[cfg(test)]
 mod tests;
-mod thread;
 
 use std::net::SocketAddr;
 use std::time::Instant;

@@ -11,10 +11,11 @@ use std::time::Duration;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue};
 
+use super::ConnectionId;
 use super::buffers::Buffers;
 use super::doorbell::Doorbell;
 use super::operation::{Kind, Lending, Operation, Token};
-use super::rings::Config;
+use super::rings::{Config, USUAL};
 use super::slots::Slots;
 
 pub(super) struct Ring {
@@ -66,6 +67,11 @@ impl Ring {
         })
     }
 
+    /// Whether the shard has this connection, in this generation.
+    pub(super) fn is_open(&self, id: ConnectionId) -> bool {
+        self.slots.is_open(id.slot(), id.generation())
+    }
+
     /// Asks for `operation` with the next [`submit`](Self::submit), [`gather`](Self::gather) or
     /// [`wait`](Self::wait).
     pub(super) fn push(&mut self, operation: &Operation) {
@@ -106,6 +112,8 @@ impl Ring {
     /// Submits, does the kernel's deferred work and makes completions ready: all there are, or
     /// enough of them.
     pub(super) fn gather(&mut self) {
+        self.kept.shrink_to(USUAL);
+        self.starved.shrink_to(USUAL);
         loop {
             let submission = self.uring.submission();
             let pending = submission.len();
@@ -246,12 +254,8 @@ impl Ring {
             unsafe { submitter.enter::<libc::sigset_t>(pending as u32, 0, flags.bits(), None) };
         match result.map_err(|error| error.raw_os_error()) {
             Ok(_) | Err(Some(libc::EINTR)) => {}
-            // No memory for an operation, or (in old kernels) a full completion queue. Either is
-            // over soon: completions are taken out of the way, and others let run.
-            Err(Some(libc::EAGAIN | libc::EBUSY)) => {
-                self.kept.extend(self.uring.completion());
-                std::thread::yield_now();
-            }
+            // No memory for an operation just now. Who calls tries again until all is submitted.
+            Err(Some(libc::EAGAIN | libc::EBUSY)) => std::thread::yield_now(),
             Err(error) => panic!("a ring refuses to be entered: {error:?}"),
         }
     }

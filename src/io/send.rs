@@ -31,7 +31,7 @@ impl<'a, 'bytes> Batch<'a, 'bytes> {
         self.position += 1;
         let (index, slot) = (id.ring(), id.slot());
         let ring = match self.rings.get_mut(index) {
-            Some(ring) if ring.slots.is_open(slot, id.generation()) => ring,
+            Some(ring) if ring.is_open(id) => ring,
             _ => {
                 self.refused.push((position, Unsent { id, written: 0, broken: true }));
                 return;

@@ -96,8 +96,10 @@ impl Slots {
     /// Whether a connection that was closed in `generation` still has an operation of `kind` in the
     /// kernel.
     pub(super) fn lingers(&self, slot: u32, generation: u32, kind: Kind) -> bool {
-        // As long as it has, the slot is nobody else's, so one generation has passed and no more.
-        self.generation(slot) == following(generation) && self.has(slot, kind)
+        let entry = &self.slots[slot as usize];
+        // As long as it has, the slot is nobody else's: one generation has passed and no more, and
+        // it is not open. An open connection of the generation that follows is its successor.
+        entry.generation == following(generation) && entry.state & OPEN == 0 && self.has(slot, kind)
     }
 
     /// Whether the kernel has an operation of `kind` for `slot` in hand.
@@ -163,6 +165,24 @@ mod tests {
         assert!(slots.reserve(Kind::Accept).is_none(), "a receive is still armed");
         slots.end(slot, Kind::Receive);
         assert_eq!(slots.reserve(Kind::Accept), Some((slot, generation + 1)));
+    }
+
+    #[test]
+    fn a_connection_lingers_until_its_last_completion_and_its_successor_does_not() {
+        let mut slots = Slots::new(1);
+        for generation in 0..2 {
+            assert_eq!(slots.reserve(Kind::Accept), Some((0, generation)));
+            slots.begin(0, Kind::Receive);
+            slots.open_slot(0);
+            slots.end(0, Kind::Accept);
+            assert!(!slots.lingers(0, generation, Kind::Receive), "it is open");
+            assert!(!slots.lingers(0, generation.wrapping_sub(1), Kind::Receive), "it was another");
+            slots.close_slot(0);
+            assert!(slots.lingers(0, generation, Kind::Receive));
+            assert!(!slots.lingers(0, generation, Kind::Writable));
+            slots.end(0, Kind::Receive);
+            assert!(!slots.lingers(0, generation, Kind::Receive));
+        }
     }
 
     #[test]

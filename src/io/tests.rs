@@ -1,7 +1,7 @@
 //! The rings over real sockets: clients of the standard library, on the loopback device.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -341,6 +341,23 @@ fn clients_are_spread_over_as_many_rings_as_they_need() {
 }
 
 #[test]
+fn every_ring_wakes_the_shard() {
+    let config = Config { connections_per_ring: 2, accepts: 1, ..small() };
+    let mut server = Server::new(config);
+    let mut clients: Vec<_> = (0..6).map(|_| server.connect()).collect();
+    server.accept_from(&clients);
+    assert!(server.rings.ring_count() >= 3);
+    server.echo = true;
+    server.drive(|| {
+        for round in 0..300 {
+            let client = &mut clients[round % 6];
+            client.write_all(b"!").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+        }
+    });
+}
+
+#[test]
 fn clients_beyond_the_last_slot_wait_and_none_is_lost() {
     let config = Config { connections_per_ring: 4, max_connections: 8, accepts: 3, ..small() };
     let mut server = Server::new(config);
@@ -421,6 +438,23 @@ fn stop_accepting_refuses_further_clients_and_keeps_the_others() {
 }
 
 #[test]
+fn accepting_goes_on_after_it_failed() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let listener = listener::bind(address, 1, &Options::default()).unwrap().remove(0);
+    let spoiler = socket2::Socket::from(listener.try_clone().unwrap());
+    let mut server = Server::of(listener, small());
+    spoiler.shutdown(Shutdown::Both).unwrap();
+    server.until(|server| server.failed > 0 && server.rings.accepts_under_way() == 0);
+    assert_eq!(server.failed, 4, "each accept fails once, and then it rests");
+    // It has given its port back, and gets another.
+    spoiler.listen(16).unwrap();
+    server.address = spoiler.local_addr().unwrap().as_socket().unwrap();
+    let client = server.connect();
+    let (_, peer) = server.accept();
+    assert_eq!(peer, client.local_addr().unwrap());
+}
+
+#[test]
 fn received_bytes_may_be_changed_in_place() {
     let mut server = Server::new(small());
     let mut client = server.connect();
@@ -437,6 +471,54 @@ fn received_bytes_may_be_changed_in_place() {
             return;
         }
     }
+}
+
+/// The whole of it on a thread of its own, as the server does it. Run by a user without
+/// `CAP_IPC_LOCK`, it also shows that a shard starts within [`kernel::MEMLOCK_OF_A_SHARD`].
+#[test]
+fn a_shard_echoes_on_a_thread_of_its_own() {
+    let abilities = kernel::check(&kernel::Kernel::probe()).unwrap();
+    let config = Config::for_kernel(&abilities);
+    let address = "127.0.0.1:0".parse().unwrap();
+    let listener = listener::bind(address, 1, &Options::default()).unwrap().remove(0);
+    let address = listener.local_addr().unwrap();
+    let doorbell = Arc::new(Doorbell::new().unwrap());
+    let stop = Arc::new(AtomicBool::new(false));
+
+    let (bell, stopped) = (Arc::clone(&doorbell), Arc::clone(&stop));
+    let shard = spawn_shard(Some(cpu::for_shards(Some(1))[0]), "echo", move || async move {
+        let mut rings = Rings::new(&config, listener, bell).unwrap();
+        let mut echoed = 0;
+        while !stopped.load(Ordering::Acquire) {
+            rings.gather();
+            let mut echoes = Vec::new();
+            while let Some(completion) = rings.next_completion() {
+                if let Completion::Received { id, bytes } = completion {
+                    echoes.push((id, bytes.to_vec()));
+                }
+            }
+            for (id, bytes) in echoes {
+                echoed += bytes.len();
+                rings.send([(id, &bytes[..])].into_iter(), &mut Vec::new());
+            }
+            rings.park(None, || !stopped.load(Ordering::Acquire)).await;
+        }
+        echoed
+    })
+    .unwrap();
+
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    for round in 0..100 {
+        let bytes = pattern(round, 1000);
+        client.write_all(&bytes).unwrap();
+        let mut read = vec![0; 1000];
+        client.read_exact(&mut read).unwrap();
+        assert!(read == bytes);
+    }
+    stop.store(true, Ordering::Release);
+    doorbell.ring();
+    assert_eq!(shard.join().unwrap(), 100_000);
 }
 
 #[test]
@@ -470,7 +552,7 @@ fn no_ring_of_the_doorbell_is_lost_among_several_rings() {
             rounds
         });
         server.echo = true;
-        hand_off(&mut server, 20_000);
+        hand_off(&mut server, 4_000);
         stop.store(true, Ordering::Relaxed);
         let deadline = Instant::now() + PATIENCE;
         while !chatter.is_finished() {
@@ -565,7 +647,10 @@ impl Server {
 
     fn at(address: &str, config: Config) -> Self {
         let address = address.parse().unwrap();
-        let listener = listener::bind(address, 1, &Options::default()).unwrap().remove(0);
+        Self::of(listener::bind(address, 1, &Options::default()).unwrap().remove(0), config)
+    }
+
+    fn of(listener: TcpListener, config: Config) -> Self {
         let address = listener.local_addr().unwrap();
         let doorbell = Arc::new(Doorbell::new().unwrap());
         Self {

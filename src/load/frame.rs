@@ -4,7 +4,7 @@
 //! a million times. Of what the server sends only the headers are read; a payload is looked at when
 //! the caller asks for it.
 
-/// A text frame as a client sends it, masked with [`MASK`].
+/// A text frame as a client sends it, masked with `MASK`.
 pub fn masked_text(text: &str) -> Vec<u8> {
     let mut frame = header(text.len(), MASK_BIT);
     frame.extend_from_slice(&MASK);

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::Core;
-use super::process::{GlobalProcessId, Mail, ProcessId};
+use super::process::{GlobalProcessId, Mail, ProcessId, Status};
 use super::send_queue::Frame;
 use super::topics::{Kind, Subscriber, TopicIndex};
 use crate::channel::Stop;
@@ -97,13 +97,22 @@ impl Core {
 
     fn deliver_broadcast(&mut self, process: u32, mail: Mail) {
         let (id, process) = self.processes.at(process);
+        if process.is_ending() {
+            return;
+        }
         if process.mailbox.len() < self.limits.max_mailbox {
             process.mailbox.push(mail);
             self.ready.push_back(id);
+            return;
+        }
+        // He would miss a message and never know. So he ends, and his client joins anew.
+        self.counters.overloaded += 1;
+        let reason = Stop::Error("mailbox full".to_owned());
+        if process.status == Status::Joining {
+            // His client waits for an answer, which he gets when the join is done.
+            process.rare.get_or_insert_default().ending = Some(reason);
         } else {
-            // He would miss a message and never know. So he ends, and his client joins anew.
-            self.counters.overloaded += 1;
-            self.end_process(id, Stop::Error("mailbox full".to_owned()));
+            self.end_process(id, reason);
         }
     }
 
@@ -124,8 +133,11 @@ impl Core {
         if missed == 0 { Ok(()) } else { Err(BroadcastError::Overloaded { shards: missed }) }
     }
 
-    fn local_process(&self, id: Option<GlobalProcessId>) -> Option<ProcessId> {
-        id.filter(|id| id.shard as usize == self.shard).map(|id| id.process)
+    /// The sender, if he is of this shard. Not if he has ended: whoever has his place in the table
+    /// now made nothing, and gets what others get.
+    fn local_process(&mut self, id: Option<GlobalProcessId>) -> Option<ProcessId> {
+        let id = id.filter(|id| id.shard as usize == self.shard)?.process;
+        self.processes.find(id).map(|_| id)
     }
 
     pub(crate) fn global(&self, process: ProcessId) -> GlobalProcessId {

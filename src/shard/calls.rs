@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Core;
-use super::process::{Mail, ProcessId, Status};
+use super::process::{Mail, ProcessId};
 use super::remote::LateReply;
-use super::timers::{Due, MakeInfo};
+use super::timers::{Due, MakeInfo, TimerId};
 use super::topics::{Kind, Removed, Subscriber, TopicIndex};
+use super::{Core, Dead};
 use crate::channel::AddressError;
 use crate::io::ConnectionId;
 use crate::payload::Payload;
@@ -72,21 +72,20 @@ impl Core {
         self.check_backlog(id);
     }
 
-    pub(crate) fn deliver_info(
-        &mut self,
-        id: ProcessId,
-        info: Box<dyn Any + Send>,
-    ) -> Result<(), AddressError> {
+    /// Puts an application's message into a mailbox that has room for it.
+    pub(crate) fn deliver(&mut self, id: ProcessId, mail: Mail) -> Result<(), AddressError> {
         let max = self.limits.max_mailbox;
-        let process = self.processes.find(id).ok_or(AddressError::Gone)?;
-        if matches!(process.status, Status::Failing | Status::Closing) {
-            return Err(AddressError::Gone);
-        }
-        if process.mailbox.len() >= max {
-            return Err(AddressError::Full);
-        }
-        self.mail(id, Mail::Info(info));
-        Ok(())
+        let refusal = match self.processes.find(id) {
+            Some(process) if process.is_ending() => AddressError::Gone,
+            Some(process) if process.mailbox.len() >= max => AddressError::Full,
+            Some(_) => {
+                self.mail(id, mail);
+                return Ok(());
+            }
+            None => AddressError::Gone,
+        };
+        self.dead.push(Dead::Mail(mail));
+        Err(refusal)
     }
 
     pub(crate) fn send_after(
@@ -95,27 +94,42 @@ impl Core {
         delay: Duration,
         info: Box<dyn Any + Send>,
     ) {
-        self.timers.add(self.now + delay, Due::Info { process, info });
+        let timer = self.timers.add(self.now + delay, Due::Info { process, info });
+        self.note_timer(process, timer);
     }
 
     pub(crate) fn send_every(&mut self, process: ProcessId, period: Duration, make: MakeInfo) {
         let period = period.max(Duration::from_millis(1));
-        self.timers.add(self.now + period, Due::Every { process, period, make });
+        let timer = self.timers.add(self.now + period, Due::Every { process, period, make });
+        self.note_timer(process, timer);
+    }
+
+    /// A process' timers end with it.
+    fn note_timer(&mut self, id: ProcessId, timer: TimerId) {
+        self.process(id).rare.get_or_insert_default().timers.push(timer);
+    }
+
+    fn forget_timer(&mut self, id: ProcessId, timer: TimerId) {
+        if let Some(rare) = self.processes.find(id).and_then(|process| process.rare.as_mut()) {
+            rare.timers.retain(|noted| *noted != timer);
+        }
     }
 
     /// Acts on a timer that is due.
-    pub(crate) fn handle_due(&mut self, due: Due) {
+    pub(crate) fn handle_due(&mut self, timer: TimerId, due: Due) {
         match due {
             Due::Wake(waker) => self.wakes.push(waker),
             Due::Info { process, info } => {
-                if self.deliver_info(process, info) == Err(AddressError::Full) {
+                self.forget_timer(process, timer);
+                if self.deliver(process, Mail::Info(info)) == Err(AddressError::Full) {
                     self.counters.overloaded += 1;
                     tracing::warn!("a channel's mailbox is full: a timer's message is lost");
                 }
             }
             Due::Every { process, period, make } => {
-                if self.deliver_info(process, make()) != Err(AddressError::Gone) {
-                    self.timers.add(self.now + period, Due::Every { process, period, make });
+                self.forget_timer(process, timer);
+                if self.deliver(process, Mail::Tick(make.clone())) != Err(AddressError::Gone) {
+                    self.send_every(process, period, make);
                 }
             }
             Due::Overdue(process) => self.overdue(process),

@@ -40,9 +40,9 @@ pub(crate) mod wakers;
 #[cfg(all(test, feature = "testing"))]
 mod simulation;
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,10 +61,10 @@ use deadlines::Deadlines;
 use interest::{Interest, OwnInterest};
 use mesh::Mesh;
 use mount::{Blueprint, Mount};
-use process::{Process, ProcessId, Processes};
+use process::{Mail, Process, ProcessId, Processes};
 use remote::{Inbox, Outside, Remote};
 use send_queue::SendQueue;
-use timers::Timers;
+use timers::{Due, Timers};
 use topics::Topics;
 use wakers::{Alarm, Woken};
 
@@ -149,6 +149,19 @@ pub(crate) struct Core {
 pub(crate) enum Dead {
     Process(Process),
     Phase(Phase),
+    Socket(Rc<dyn Any>),
+    Mail(Mail),
+    Due(Due),
+}
+
+impl Dead {
+    /// The application's own `drop` may panic, and that must not be the server's end. Each value
+    /// by itself: a second panic while the first unwinds would be.
+    fn discard(self) {
+        if let Err(panic) = panics::catch(|| drop(self)) {
+            tracing::error!(error = panic, "a drop of the application's panicked");
+        }
+    }
 }
 
 impl Core {
@@ -321,8 +334,8 @@ impl<I: Io> Shard<I> {
     fn take_due(&mut self) {
         let mut core = self.local.core.borrow_mut();
         let now = core.now;
-        while let Some(due) = core.timers.next_due(now) {
-            core.handle_due(due);
+        while let Some((timer, due)) = core.timers.next_due(now) {
+            core.handle_due(timer, due);
         }
         let seconds = core.seconds();
         while let Some(ids) = core.deadlines.next_due(seconds) {
@@ -370,7 +383,7 @@ impl<I: Io> Shard<I> {
                     }
                 }
                 Outside::Info { process, info } => {
-                    if core.deliver_info(process, info).is_err() {
+                    if core.deliver(process, Mail::Info(info)).is_err() {
                         core.counters.overloaded += 1;
                     }
                 }
@@ -386,7 +399,7 @@ impl<I: Io> Shard<I> {
             core.close_socket(id, 1001, &Stop::Closed);
         }
         for id in std::mem::take(&mut core.overdue_readers) {
-            core.close_now(id);
+            core.close_reader(id);
         }
     }
 
@@ -422,22 +435,18 @@ impl<I: Io> Shard<I> {
         for id in core.closed.drain(..) {
             self.io.close(id);
         }
-        core.mesh.ring();
     }
 
     fn drop_dead(&mut self) {
         let dead = std::mem::take(&mut self.local.core.borrow_mut().dead);
-        for dead in dead {
-            // The application's own `drop` may panic, and that must not be the server's end.
-            if catch_unwind(AssertUnwindSafe(|| drop(dead))).is_err() {
-                tracing::error!("a drop of the application's panicked");
-            }
-        }
+        dead.into_iter().for_each(Dead::discard);
     }
 
     fn next(&mut self) -> Next {
         let mut core = self.local.core.borrow_mut();
         let core = &mut *core;
+        // Last, because what was dropped may have broadcast too.
+        core.mesh.ring();
         core.publish_counters();
         if let Some(since) = core.draining {
             let is_over = core.connections.len() == 0 && core.processes.len() == 0;
@@ -448,6 +457,7 @@ impl<I: Io> Shard<I> {
         }
         let has_more = !core.ready.is_empty()
             || !core.disconnecting.is_empty()
+            || !core.overdue_readers.is_empty()
             || !core.dead.is_empty()
             || core.send_queue.has_more()
             || !self.local.woken.borrow().is_empty();
@@ -468,13 +478,16 @@ impl<I> Drop for Shard<I> {
         let mounts = std::mem::replace(&mut core.mounts, Rc::new([]));
         let ids = core.processes.ids();
         let processes: Vec<_> = ids.iter().filter_map(|id| core.processes.remove(*id)).collect();
-        let connections = std::mem::take(&mut core.connections);
-        let dead = std::mem::take(&mut core.dead);
-        let timers = std::mem::take(&mut core.timers);
+        let mut dead = std::mem::take(&mut core.dead);
+        dead.extend(processes.into_iter().map(Dead::Process));
+        dead.extend(core.timers.take().map(Dead::Due));
+        let ids = core.connections.ids();
+        let connections = ids.iter().filter_map(|id| core.connections.remove(*id));
+        dead.extend(connections.map(|connection| Dead::Phase(connection.phase)));
         drop(core);
-        let values = (mounts, processes, connections, dead, timers);
-        if catch_unwind(AssertUnwindSafe(|| drop(values))).is_err() {
-            tracing::error!("a drop of the application's panicked");
+        dead.into_iter().for_each(Dead::discard);
+        if let Err(panic) = panics::catch(|| drop(mounts)) {
+            tracing::error!(error = panic, "a drop of the application's panicked");
         }
     }
 }

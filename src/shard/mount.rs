@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::Local;
 use super::process::{Cell, ProcessId};
-use crate::channel::{Crash, Topic};
+use crate::channel::Topic;
 use crate::params::ParamsError;
 use crate::protocol::http::Params;
 use crate::socket::{Refused, Request};
@@ -21,6 +21,8 @@ pub(crate) trait Blueprint: Send + Sync {
 pub(crate) struct Mount {
     /// Its path in segments; those that begin with `:` are variables.
     pub(crate) path: Vec<String>,
+    /// What follows it for a WebSocket, likewise.
+    pub(crate) websocket_path: Vec<String>,
     pub(crate) max_topics: usize,
     pub(crate) handler: Box<dyn Handler>,
     pub(crate) routes: Vec<(Pattern, Box<dyn RouteHandler>)>,
@@ -56,7 +58,8 @@ pub(crate) struct Connected {
 pub(crate) enum ConnectFailure {
     Params(ParamsError),
     Refused(Refused),
-    Crash(Crash),
+    /// What the application's error said.
+    Crash(String),
 }
 
 /// A channel of the application, for the topics of one route.

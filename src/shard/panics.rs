@@ -32,7 +32,12 @@ fn install_hook() {
             if !CATCHING.get() {
                 return previous(info);
             }
-            let message = info.payload_as_str().unwrap_or("with a payload that is no text");
+            let payload = info.payload();
+            let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+                (Some(message), _) => message,
+                (_, Some(message)) => message.as_str(),
+                _ => "with a payload that is no text",
+            };
             let place = info.location().map_or_else(String::new, |place| format!("at {place}: "));
             CAUGHT.set(Some(format!("{place}{message}")));
         }));

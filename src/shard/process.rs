@@ -24,6 +24,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::mount::RouteHandler;
+use super::timers::{MakeInfo, TimerId};
 use super::topics::TopicIndex;
 use super::wakers::Alarm;
 use super::{Core, Local};
@@ -89,10 +90,43 @@ pub(crate) struct Rare {
     pub(crate) replaces: Option<RefBuf>,
     /// The alarm of a callback that waits.
     pub(crate) alarm: Option<Alarm>,
-    /// It ends when the callback that runs is done, and why.
+    /// It ends when the callback that runs is done, and why. A join so marked has failed.
     pub(crate) ending: Option<Stop>,
     /// Topics besides its own, and its place among their subscribers.
     pub(crate) subscriptions: SmallVec<[(TopicIndex, u32); 2]>,
+    /// Timers that send to it, which end with it.
+    pub(crate) timers: SmallVec<[TimerId; 1]>,
+    /// The timer that drops it if it has not ended by then.
+    pub(crate) overdue: Option<TimerId>,
+}
+
+impl Process {
+    /// It has ended for everyone but itself.
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.status, Status::Failing | Status::Closing)
+            || self.rare.as_ref().is_some_and(|rare| rare.ending.is_some())
+    }
+
+    /// Forgets what only a join needs, and gives back the `join_ref` of the channel it replaces.
+    pub(crate) fn end_joining(&mut self) -> Option<RefBuf> {
+        let rare = self.rare.as_mut()?;
+        rare.join_message_ref = RefBuf::null();
+        let replaced = rare.replaces.take();
+        if rare.is_empty() {
+            self.rare = None;
+        }
+        replaced
+    }
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        self.alarm.is_none()
+            && self.ending.is_none()
+            && self.subscriptions.is_empty()
+            && self.timers.is_empty()
+            && self.overdue.is_none()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +189,8 @@ pub(crate) enum Mail {
     /// A broadcast of another topic.
     Broadcast(Broadcast),
     Info(Box<dyn Any + Send>),
+    /// An interval's message, made when its turn comes.
+    Tick(MakeInfo),
     /// Whatever the client sent for this topic while it was joining, to be looked at afterwards as
     /// if the join had held it up.
     Behind(Box<OwnedMessage>),
@@ -241,6 +277,7 @@ pub(crate) enum Call<'a> {
     Out(Broadcast),
     Broadcast(Broadcast),
     Info(Box<dyn Any + Send>),
+    Tick(MakeInfo),
     Terminate(Stop),
 }
 
@@ -250,7 +287,8 @@ pub(crate) enum Outcome {
     Refused(Payload),
     Done,
     Stop(Stop),
-    Crashed(Crash),
+    /// What its error says. The error itself is the application's and has been dropped.
+    Crashed(String),
     Terminated,
 }
 
@@ -344,7 +382,7 @@ where
     fn start(&mut self, call: Call<'_>, cx: &mut TaskContext<'_>) -> Poll<Outcome> {
         let call = match TypedCall::decode(call) {
             Ok(call) => call,
-            Err(crash) => return Poll::Ready(Outcome::Crashed(crash)),
+            Err(crash) => return Poll::Ready(Outcome::Crashed(crash.to_string())),
         };
         let (state, env) = self.rest.take().expect("a callback starts only when none runs");
         let spare = self.engine.spare.take();
@@ -411,12 +449,17 @@ impl<C: Channel> TypedCall<C> {
             }
             Call::Out(message) => Self::Out(message),
             Call::Broadcast(message) => Self::Broadcast(message),
-            Call::Info(info) => match (info as Box<dyn Any>).downcast() {
-                Ok(info) => Self::Info(*info, PhantomData),
-                Err(_) => unreachable!("an address sends its channel's own type"),
-            },
+            Call::Info(info) => Self::info(info),
+            Call::Tick(make) => Self::info(make()),
             Call::Terminate(reason) => Self::Terminate(reason),
         })
+    }
+
+    fn info(info: Box<dyn Any + Send>) -> Self {
+        match (info as Box<dyn Any>).downcast() {
+            Ok(info) => Self::Info(*info, PhantomData),
+            Err(_) => unreachable!("an address sends its channel's own type"),
+        }
     }
 }
 
@@ -445,10 +488,10 @@ async fn callback<C: Channel>(
             let outcome = match C::join(&env.topic, params, &mut cx).await {
                 Ok(joined) => {
                     state = Some(joined.state);
-                    joined.reply.map_or_else(|e| Outcome::Crashed(e.into()), Outcome::Joined)
+                    joined.reply.map_or_else(|e| Outcome::Crashed(e.to_string()), Outcome::Joined)
                 }
                 Err(Rejection::Refused(Refused { response, .. })) => Outcome::Refused(response),
-                Err(Rejection::Crash(crash)) => Outcome::Crashed(crash),
+                Err(Rejection::Crash(crash)) => Outcome::Crashed(crash.to_string()),
             };
             return (state, outcome);
         }
@@ -476,7 +519,7 @@ async fn callback<C: Channel>(
         }
     };
     let outcome = match (done, cx.stop) {
-        (Err(crash), _) => Outcome::Crashed(crash),
+        (Err(crash), _) => Outcome::Crashed(crash.to_string()),
         (Ok(()), Some(reason)) => Outcome::Stop(reason),
         (Ok(()), None) => Outcome::Done,
     };

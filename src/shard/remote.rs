@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use super::process::ProcessId;
+use super::process::{Mail, ProcessId};
 use super::wakers::Woken;
 use super::{Local, with_current};
 use crate::channel::{AddressError, ReplyError};
@@ -81,7 +81,7 @@ impl Remote {
         let mut info = Some(info);
         let here = with_current(self, |local| {
             let mut core = local.core.try_borrow_mut().ok()?;
-            info.take().map(|info| core.deliver_info(process, info))
+            info.take().map(|info| core.deliver(process, Mail::Info(info)))
         });
         if let Some(Some(sent)) = here {
             return sent;

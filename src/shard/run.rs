@@ -54,6 +54,7 @@ impl Local {
             NextMail::Mail(Mail::Out(message)) => self.run(id, Call::Out(message)),
             NextMail::Mail(Mail::Broadcast(message)) => self.run(id, Call::Broadcast(message)),
             NextMail::Mail(Mail::Info(info)) => self.run(id, Call::Info(info)),
+            NextMail::Mail(Mail::Tick(make)) => self.run(id, Call::Tick(make)),
             NextMail::Mail(Mail::Behind(_)) => unreachable!("only while joining"),
         }
     }
@@ -128,9 +129,9 @@ impl Local {
                 None
             }
             Outcome::Stop(reason) => Some(core.begin_end(id, reason)),
-            Outcome::Crashed(crash) => {
-                core.log_crash(id, &crash.to_string());
-                Some(core.begin_end(id, Stop::Error(crash.to_string())))
+            Outcome::Crashed(error) => {
+                core.log_crash(id, &error);
+                Some(core.begin_end(id, Stop::Error(error)))
             }
             Outcome::Done => {
                 if let Some(reason) = ending {
@@ -187,15 +188,14 @@ impl Core {
 
     /// Puts something into the mailbox of a process that may be gone or ending.
     pub(crate) fn mail(&mut self, id: ProcessId, mail: Mail) {
-        let Some(process) = self.processes.find(id) else { return };
-        match process.status {
-            Status::Joined => {
+        match self.processes.find(id) {
+            Some(process) if process.status == Status::Joined => {
                 process.mailbox.push(mail);
                 self.ready.push_back(id);
             }
             // Looked at when the join has been answered.
-            Status::Joining => process.mailbox.push(mail),
-            Status::Failing | Status::Closing => {}
+            Some(process) if process.status == Status::Joining => process.mailbox.push(mail),
+            _ => self.dead.push(Dead::Mail(mail)),
         }
     }
 
@@ -204,12 +204,15 @@ impl Core {
         process.cell = Some(cell);
         process.rare.get_or_insert_default().alarm = Some(alarm);
         if matches!(process.status, Status::Failing | Status::Closing) {
-            let deadline = self.now + self.limits.terminate_timeout;
-            self.timers.add(deadline, Due::Overdue(id));
+            self.limit_end(id);
         }
     }
 
-    fn finish_join(&mut self, id: ProcessId, outcome: Outcome) -> Behind {
+    fn finish_join(&mut self, id: ProcessId, mut outcome: Outcome) -> Behind {
+        let ending = self.process(id).rare.as_mut().and_then(|rare| rare.ending.take());
+        if let (Outcome::Joined(_), Some(Stop::Error(reason))) = (&outcome, ending) {
+            outcome = Outcome::Crashed(reason);
+        }
         let outcome = match outcome {
             Outcome::Joined(reply) => self.grant(id, &reply).map_err(|error| {
                 self.log_crash(id, &error.to_string());
@@ -219,8 +222,8 @@ impl Core {
                 tracing::info!(topic = %self.topic_of(id), "refused join");
                 Err(response)
             }
-            Outcome::Crashed(crash) => {
-                self.log_crash(id, &crash.to_string());
+            Outcome::Crashed(error) => {
+                self.log_crash(id, &error);
                 Err(reason("join crashed"))
             }
             _ => unreachable!("a join is granted, refused or crashes"),
@@ -241,7 +244,7 @@ impl Core {
             .inspect_err(|_| self.leave_topics(id))?;
         let process = self.process(id);
         process.status = Status::Joined;
-        let replaced = process.rare.take().and_then(|rare| rare.replaces);
+        let replaced = process.end_joining();
         let topic = process.topic;
         if let Some(join_ref) = replaced {
             self.send_end(connection, topic, &join_ref, "phx_close");
@@ -255,7 +258,7 @@ impl Core {
         let (join_ref, message_ref) = self.join_refs(id);
         let process = self.process(id);
         let (connection, topic) = (process.connection, process.topic);
-        let replaced = process.rare.take().and_then(|rare| rare.replaces);
+        let replaced = process.end_joining();
         let answered = self.answer_join(id, connection, &join_ref, &message_ref, "error", response);
         if let Err(error) = answered {
             // A refusal that can't be encoded for this client is a failure of the application's.
@@ -322,9 +325,8 @@ impl Core {
             self.close_channel(id);
         } else {
             self.leave_topics(id);
-            let process = self.process(id);
-            process.status = Status::Failing;
-            process.mailbox.take();
+            self.process(id).status = Status::Failing;
+            self.discard_mail(id);
         }
         Call::Terminate(reason)
     }
@@ -332,9 +334,9 @@ impl Core {
     /// The client is told of a graceful end first; what `terminate` pushes comes after.
     pub(crate) fn close_channel(&mut self, id: ProcessId) {
         self.leave_topics(id);
+        self.discard_mail(id);
         let process = self.process(id);
         process.status = Status::Closing;
-        process.mailbox.take();
         let join_ref = process.wire_join_ref();
         let (connection, topic) = (process.connection, process.topic);
         self.send_end(connection, topic, &join_ref, "phx_close");
@@ -370,17 +372,32 @@ impl Core {
         match process.status {
             // Nothing to terminate yet.
             Status::Joining => return self.drop_process(id),
+            Status::Joined if process.is_ending() => return,
             Status::Joined => {}
             Status::Failing | Status::Closing => return,
         }
-        process.mailbox.take();
         process.rare.get_or_insert_default().ending = Some(reason);
         if process.cell.as_ref().is_some_and(|cell| cell.is_resting()) {
             self.ready.push_back(id);
         } else {
-            let deadline = self.now + self.limits.terminate_timeout;
-            self.timers.add(deadline, Due::Overdue(id));
+            self.limit_end(id);
         }
+        self.discard_mail(id);
+    }
+
+    /// Sets the time by which a process that ends is dropped: once, from when that began.
+    fn limit_end(&mut self, id: ProcessId) {
+        let deadline = self.now + self.limits.terminate_timeout;
+        let rare = self.processes.find(id).map(|process| process.rare.get_or_insert_default());
+        if let Some(rare) = rare.filter(|rare| rare.overdue.is_none()) {
+            rare.overdue = Some(self.timers.add(deadline, Due::Overdue(id)));
+        }
+    }
+
+    /// What waits for a process that ends is lost.
+    fn discard_mail(&mut self, id: ProcessId) {
+        let mail = self.process(id).mailbox.take();
+        self.dead.extend(mail.into_iter().map(Dead::Mail));
     }
 
     /// The time is over for a callback whose process ends.
@@ -400,8 +417,13 @@ impl Core {
     pub(crate) fn drop_process(&mut self, id: ProcessId) {
         self.leave_topics(id);
         self.forget_channel(id);
-        let Some(process) = self.processes.remove(id) else { return };
+        let Some(mut process) = self.processes.remove(id) else { return };
         self.topics.release(process.topic);
+        if let Some(rare) = &mut process.rare {
+            for timer in rare.timers.drain(..).chain(rare.overdue.take()) {
+                self.dead.extend(self.timers.cancel(timer).map(Dead::Due));
+            }
+        }
         self.dead.push(Dead::Process(process));
     }
 

@@ -189,9 +189,10 @@ impl SendQueue {
         }
     }
 
-    /// Whether connections have more to write although the kernel would take it.
+    /// Whether the next turn has something to write although the kernel tells of nothing: more than
+    /// one write takes, or what was queued after the flush.
     pub(crate) fn has_more(&self) -> bool {
-        !self.later.is_empty()
+        !self.later.is_empty() || !self.batch.is_empty()
     }
 
     /// Whether nothing waits that a flush would write.

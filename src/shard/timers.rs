@@ -28,7 +28,8 @@ pub(crate) enum Due {
     Overdue(ProcessId),
 }
 
-pub(crate) type MakeInfo = Box<dyn Fn() -> Box<dyn Any + Send>>;
+/// Makes an interval's message anew: the application's code, so it runs as a callback does.
+pub(crate) type MakeInfo = Rc<dyn Fn() -> Box<dyn Any + Send>>;
 
 /// A timer; void once it was due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,16 +54,22 @@ impl Timers {
         TimerId { key, sequence: self.sequence }
     }
 
-    pub(crate) fn cancel(&mut self, id: TimerId) {
-        if self.is_current(id) {
-            self.entries.remove(id.key);
-        }
+    /// Takes a timer back, unless it was due already. What it would have sent is the
+    /// application's, to be dropped while no table is borrowed.
+    pub(crate) fn cancel(&mut self, id: TimerId) -> Option<Due> {
+        let cancelled = self.is_current(id).then(|| self.entries.remove(id.key).1);
         if self.heap.len() > 64 && self.heap.len() > self.entries.len() * 2 {
             let entries = &self.entries;
             self.heap.retain(|Reverse((_, sequence, key))| {
                 entries.get(*key).is_some_and(|(current, _)| current == sequence)
             });
         }
+        cancelled
+    }
+
+    /// Takes everything that waits.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Due> + use<> {
+        std::mem::take(self).entries.into_iter().map(|(_, (_, due))| due)
     }
 
     /// Replaces the waker of a sleeping future; false when the timer was due already.
@@ -81,7 +88,7 @@ impl Timers {
     }
 
     /// Takes the next timer that is due at `now`.
-    pub(crate) fn next_due(&mut self, now: Instant) -> Option<Due> {
+    pub(crate) fn next_due(&mut self, now: Instant) -> Option<(TimerId, Due)> {
         while let Some(Reverse((at, sequence, key))) = self.heap.peek().copied() {
             let id = TimerId { key, sequence };
             if at > now && self.is_current(id) {
@@ -89,7 +96,7 @@ impl Timers {
             }
             self.heap.pop();
             if self.is_current(id) {
-                return Some(self.entries.remove(key).1);
+                return Some((id, self.entries.remove(key).1));
             }
         }
         None
@@ -148,7 +155,9 @@ impl Drop for Sleep {
         // Not while the shard itself is at work on its tables: then the timer is due once for
         // nobody, which costs a look.
         if let (Some(timer), Ok(mut core)) = (self.timer, self.local.core.try_borrow_mut()) {
-            core.timers.cancel(timer);
+            let cancelled = core.timers.cancel(timer);
+            drop(core);
+            drop(cancelled);
         }
     }
 }
@@ -161,8 +170,8 @@ mod tests {
         Due::Overdue(ProcessId { index: process, generation: 1 })
     }
 
-    fn process(due: Option<Due>) -> Option<u32> {
-        due.map(|due| match due {
+    fn process(due: Option<(TimerId, Due)>) -> Option<u32> {
+        due.map(|(_, due)| match due {
             Due::Overdue(process) => process.index,
             _ => panic!("another kind of timer"),
         })

@@ -71,7 +71,10 @@ impl Local {
         match received {
             Received::Head(head) => self.receive_head(id, head, bytes),
             Received::Socket(partial) => self.receive_frames(id, partial, bytes),
-            Received::Ending(partial) => self.receive_ending(id, partial, bytes),
+            Received::Ending(partial) => {
+                let limits = self.core.borrow().websocket_limits();
+                self.receive_ending(id, Input::new(partial, bytes, limits));
+            }
             Received::Nothing => {}
         }
     }
@@ -111,7 +114,7 @@ impl Local {
             rest = &mut rest[size..];
             match handled {
                 Handled::Answered => {
-                    let mut core = self.core.borrow_mut();
+                    let core = self.core.borrow_mut();
                     head.deadline = core.seconds() + core.head_timeout();
                 }
                 Handled::Last => {
@@ -230,8 +233,7 @@ impl Local {
             Ok(Poll::Ready(Ok(connected))) => self.accept(id, *connecting, connected),
             Ok(Poll::Ready(Err(failure))) => self.refuse(id, &connecting, failure),
             Err(panic) => {
-                let crash = ConnectFailure::Crash(crate::channel::Crash::new(panic));
-                self.refuse(id, &connecting, crash);
+                self.refuse(id, &connecting, ConnectFailure::Crash(panic));
             }
         }
     }
@@ -248,16 +250,17 @@ impl Local {
                 let response = Response::new(refused.status);
                 if refused.body.is_empty() { response } else { response.text(refused.body) }
             }
-            ConnectFailure::Crash(crash) => {
+            ConnectFailure::Crash(error) => {
                 self.core.borrow_mut().counters.crashes += 1;
-                tracing::error!(%peer, error = %crash, "connect crashed");
+                tracing::error!(%peer, error, "connect crashed");
                 Response::new(500)
             }
         };
         self.respond_and_go_on(id, connecting, &response);
     }
 
-    /// Answers instead of upgrading. The client may send another request.
+    /// Answers instead of upgrading. The client may send another request, unless it has sent
+    /// something already: that may be frames of an upgrade it took for granted.
     fn respond_and_go_on(
         self: &Rc<Self>,
         id: ConnectionId,
@@ -265,8 +268,9 @@ impl Local {
         response: &Response,
     ) {
         let mut core = self.core.borrow_mut();
-        core.respond(id, response, false, connecting.keep_alive);
-        if !connecting.keep_alive || !connecting.early.is_empty() {
+        let keep_alive = connecting.keep_alive && connecting.early.is_empty();
+        core.respond(id, response, false, keep_alive);
+        if !keep_alive {
             core.begin_ending(id, EndingStep::Shutdown);
             return;
         }
@@ -281,6 +285,7 @@ impl Local {
             Ok(key) => key,
             Err(error) => {
                 let response = Response::new(400).text(error.to_string());
+                self.core.borrow_mut().dead.push(Dead::Socket(connected.socket));
                 return self.respond_and_go_on(id, &connecting, &response);
             }
         };
@@ -320,7 +325,7 @@ impl Local {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "closing a socket");
-                    self.core.borrow_mut().close_socket(id, error.close_code(), &Stop::Closed);
+                    self.core.borrow_mut().fail_socket(id, error.close_code());
                     return;
                 }
             };
@@ -329,12 +334,11 @@ impl Local {
                 Err(error) => {
                     tracing::debug!(%error, "closing a socket");
                     self.core.borrow_mut().close_socket(id, 1011, &Stop::Closed);
-                    return;
                 }
             }
             if self.core.borrow_mut().connections.session(id).is_none() {
-                // Closed by what it sent.
-                return;
+                // Closed by what it sent; its own Close may be here already.
+                return self.receive_ending(id, input);
             }
         }
         if let Some(session) = self.core.borrow_mut().connections.session(id) {
@@ -343,26 +347,22 @@ impl Local {
     }
 
     /// Waits for the client's Close; everything else that comes is no longer heard.
-    fn receive_ending(
-        self: &Rc<Self>,
-        id: ConnectionId,
-        partial: Option<Box<websocket::Partial>>,
-        bytes: &mut [u8],
-    ) {
-        let mut core = self.core.borrow_mut();
-        let mut input = Input::new(partial, bytes, core.websocket_limits());
-        let is_over = loop {
+    fn receive_ending(self: &Rc<Self>, id: ConnectionId, mut input: Input<'_>) {
+        let step = loop {
             match input.next_message() {
-                Ok(None) => break false,
-                Ok(Some(Message::Close(_))) | Err(_) => break true,
+                Ok(None) => break EndingStep::AwaitClose,
+                Ok(Some(Message::Close(_))) => break EndingStep::Close,
+                Err(_) => break EndingStep::Shutdown,
                 Ok(Some(_)) => {}
             }
         };
         let partial = input.finish();
-        if let Some(ending) = core.ending(id) {
-            ending.partial = partial;
-            if is_over {
-                ending.step = EndingStep::Close;
+        let mut core = self.core.borrow_mut();
+        if let Some(ending) = core.ending(id)
+            && ending.step == EndingStep::AwaitClose
+        {
+            (ending.step, ending.partial) = (step, partial);
+            if step != EndingStep::AwaitClose {
                 core.ending.push(id);
             }
         }
@@ -411,7 +411,8 @@ impl Core {
         let deadline = now + self.head_timeout();
         let head = Head { peer, bytes: Vec::new(), deadline };
         self.connections.insert(id, now, Phase::Head(Box::new(head)));
-        self.deadlines.insert(id, now, deadline);
+        let idle_timeout = ceil_seconds(self.limits.idle_timeout);
+        self.deadlines.insert(id, now, deadline.min(now + idle_timeout));
     }
 
     /// Queues an HTTP answer.
@@ -482,12 +483,24 @@ impl Core {
 
     /// Closes an open socket from our side.
     pub(crate) fn close_socket(&mut self, id: ConnectionId, code: u16, reason: &Stop) {
+        self.close_towards(id, code, reason, EndingStep::AwaitClose);
+    }
+
+    /// Closes an open socket whose frames can't be understood any more, its Close among them.
+    ///
+    /// What still comes is thrown away until the client ends its side too: were the connection
+    /// closed with some of it unread, a reset could overtake our Close and say nothing of why.
+    fn fail_socket(&mut self, id: ConnectionId, code: u16) {
+        self.close_towards(id, code, &Stop::Closed, EndingStep::Shutdown);
+    }
+
+    fn close_towards(&mut self, id: ConnectionId, code: u16, reason: &Stop, step: EndingStep) {
         if self.connections.session(id).is_none() {
             return;
         }
         self.write_bytes(id, |out| websocket::write_close(out, Some(code)));
         self.end_session(id, reason);
-        self.begin_ending(id, EndingStep::AwaitClose);
+        self.begin_ending(id, step);
     }
 
     /// Drops a connection without a word: it is broken, owes too much, or has had its time.
@@ -506,9 +519,10 @@ impl Core {
         self.end_session(id, &Stop::Closed);
         let Some(connection) = self.connections.find(id) else { return };
         match &connection.phase {
-            Phase::Connecting(_) | Phase::Head(_) | Phase::Empty => self.close_now(id),
+            Phase::Connecting(_) | Phase::Empty => self.close_now(id),
             Phase::Open(_) => unreachable!("its session has just ended"),
-            Phase::Ending(_) => self.begin_ending(id, EndingStep::Close),
+            // The answer to its last request may still be queued.
+            Phase::Head(_) | Phase::Ending(_) => self.begin_ending(id, EndingStep::Close),
         }
     }
 
@@ -577,10 +591,11 @@ impl Core {
         }
     }
 
-    /// A connection's time may be over; if not, says when it is.
+    /// A connection's time may be over; if not, says when to look again.
     pub(crate) fn check_deadline(&mut self, id: ConnectionId) -> Option<u32> {
         let now = self.seconds();
-        let idle_timeout = ceil_seconds(self.limits.idle_timeout);
+        let (idle_timeout, head_timeout) =
+            (ceil_seconds(self.limits.idle_timeout), self.head_timeout());
         let connection = self.connections.find(id)?;
         let deadline = match &connection.phase {
             Phase::Head(head) => head.deadline,
@@ -588,26 +603,49 @@ impl Core {
             Phase::Open(_) | Phase::Connecting(_) | Phase::Empty => connection.heard + idle_timeout,
         };
         if now < deadline {
-            return Some(deadline);
+            return Some(match &connection.phase {
+                // The next phase may have an earlier deadline, and nobody is told when it begins.
+                Phase::Head(_) | Phase::Connecting(_) => {
+                    deadline.min(now + idle_timeout.min(head_timeout))
+                }
+                _ => deadline,
+            });
         }
-        if matches!(connection.phase, Phase::Open(_)) {
-            tracing::debug!("closing a socket that was silent");
-            self.close_socket(id, 1002, &Stop::Closed);
-        } else {
-            self.close_now(id);
+        match &connection.phase {
+            Phase::Open(_) => {
+                tracing::debug!("closing a socket that was silent");
+                self.close_socket(id, 1002, &Stop::Closed);
+            }
+            // Who has not begun to ask is told nothing: that could be taken for the answer to a
+            // request that is on its way.
+            Phase::Head(head) if !head.bytes.is_empty() => {
+                tracing::info!(peer = %head.peer, "refused a request that took too long");
+                self.respond(id, &Response::new(408), false, false);
+                self.begin_ending(id, EndingStep::Shutdown);
+            }
+            _ => self.close_now(id),
         }
         None
     }
 
-    /// Closes a connection whose reader does not read.
+    /// Notes a connection whose reader does not read, to be closed at the end of the turn.
     pub(crate) fn check_backlog(&mut self, id: ConnectionId) {
         let max = self.limits.max_send_queue;
         let Some(connection) = self.connections.find(id) else { return };
         if connection.outbox.owes() > max {
-            self.counters.slow_readers += 1;
-            tracing::info!(max_send_queue = max, "closing a connection that does not read");
             self.overdue_readers.push(id);
         }
+    }
+
+    /// Closes a connection whose reader does not read. He may have been noted several times.
+    pub(crate) fn close_reader(&mut self, id: ConnectionId) {
+        if self.connections.find(id).is_none() {
+            return;
+        }
+        self.counters.slow_readers += 1;
+        let max_send_queue = self.limits.max_send_queue;
+        tracing::info!(max_send_queue, "closing a connection that does not read");
+        self.close_now(id);
     }
 
     fn head_timeout(&self) -> u32 {
@@ -633,13 +671,13 @@ fn match_mount<'m>(
     is_upgrade: bool,
 ) -> Option<Vec<(&'m str, String)>> {
     // A WebSocket is welcome at the bare mount too: there are clients that use its URL as given.
-    let pattern = match path.len().checked_sub(mount.path.len())? {
-        0 if is_upgrade => path,
-        1 if path.last().is_some_and(|last| last == "websocket") => &path[..mount.path.len()],
+    let behind = match path.len().checked_sub(mount.path.len())? {
+        0 if is_upgrade => &[],
+        length if length == mount.websocket_path.len() => mount.websocket_path.as_slice(),
         _ => return None,
     };
     let mut variables = Vec::new();
-    for (segment, pattern) in pattern.iter().zip(&mount.path) {
+    for (segment, pattern) in path.iter().zip(mount.path.iter().chain(behind)) {
         match pattern.strip_prefix(':') {
             // A name that begins with an underscore matches and is not told.
             Some(name) if name.starts_with('_') => {}

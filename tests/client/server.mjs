@@ -5,6 +5,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 
 /** How long anything may take. Generous: it only decides when a hang is called one. */
@@ -86,7 +87,12 @@ export class Server {
 
   /** Stops its threads where they are: connections stay up and nobody answers. */
   freeze() {
+    const { pid } = this.#process;
     this.#process.kill("SIGSTOP");
+    // A thread that runs on another core stops a little later: it could still answer.
+    const isStopped = (thread) =>
+      /^State:\s+T/m.test(readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8"));
+    while (!readdirSync(`/proc/${pid}/task`).every(isStopped));
   }
 
   thaw() {

@@ -25,8 +25,8 @@ mod error;
 
 pub(crate) use body::Body;
 pub(crate) use error::Error;
-pub(crate) use head::{Head, Headers, parse};
-pub(crate) use params::{NotUtf8, decode_query};
+pub(crate) use head::{Head, parse, split_target};
+pub(crate) use params::decode_query;
 pub use params::{Param, Params};
 pub(crate) use path::segments;
 pub(crate) use response::{write_head_response, write_response};

@@ -36,14 +36,6 @@ impl<'a> Field<'a> {
             None => Self::Other(raw.as_bytes()),
         }
     }
-
-    /// The string, if it is one.
-    pub(crate) fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Other(_) => None,
-        }
-    }
 }
 
 impl<'a> From<&'a str> for Field<'a> {

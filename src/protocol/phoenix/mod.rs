@@ -21,7 +21,7 @@
 mod scan;
 
 mod version;
-pub(crate) use version::{Version, VersionError, negotiate};
+pub(crate) use version::{Version, negotiate};
 
 mod refs;
 pub(crate) use refs::{Ref, RefBuf};
@@ -33,4 +33,4 @@ mod decode;
 pub(crate) use decode::{Malformed, check_json, heartbeat_ref};
 
 mod encode;
-pub(crate) use encode::{EncodeError, Kind};
+pub(crate) use encode::EncodeError;

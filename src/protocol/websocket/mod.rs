@@ -35,7 +35,7 @@ pub(crate) use close::close_reply;
 pub(crate) use error::Error;
 pub(crate) use header::OpCode;
 pub(crate) use input::Input;
-pub(crate) use output::{try_write_frame, write_close, write_frame, write_pong};
+pub(crate) use output::{try_write_frame, write_close, write_pong};
 pub(crate) use partial::Partial;
 
 /// What a client's frames and messages may weigh, in bytes of payload.

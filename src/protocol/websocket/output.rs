@@ -1,7 +1,5 @@
 //! Frames to a client, appended to a buffer. A server does not mask (RFC 6455 §5.1).
 
-use std::convert::Infallible;
-
 use super::OpCode;
 use super::header::{FINAL_BIT, LENGTH_IN_16_BITS, LENGTH_IN_64_BITS, MAX_CONTROL_PAYLOAD};
 
@@ -12,16 +10,6 @@ use super::header::{FINAL_BIT, LENGTH_IN_16_BITS, LENGTH_IN_64_BITS, MAX_CONTROL
 /// which for the short ones is at most 125 bytes.
 ///
 /// Should `body` panic, `out` is as it was before.
-pub(crate) fn write_frame<R>(
-    out: &mut Vec<u8>,
-    opcode: OpCode,
-    body: impl FnOnce(&mut Vec<u8>) -> R,
-) -> R {
-    let Ok(result) = try_write_frame(out, opcode, |out| Ok::<_, Infallible>(body(out)));
-    result
-}
-
-/// Like [`write_frame`], for a `body` that can fail.
 ///
 /// # Errors
 ///
@@ -119,6 +107,8 @@ const MAX_HEADER_SIZE: usize = 10;
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
 
     #[test]
@@ -134,11 +124,11 @@ mod tests {
         ] {
             let payload: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
             let mut out = b"before".to_vec();
-            let written = write_frame(&mut out, OpCode::Binary, |out| {
+            let written = try_write_frame(&mut out, OpCode::Binary, |out| {
                 out.extend_from_slice(&payload);
-                "what the body returned"
+                Ok::<_, Infallible>("what the body returned")
             });
-            assert_eq!(written, "what the body returned");
+            assert_eq!(written, Ok("what the body returned"));
             assert_eq!(out, [b"before", header, &payload[..]].concat(), "length {length}");
         }
     }
@@ -154,7 +144,7 @@ mod tests {
         assert_eq!(out, b"before");
 
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            write_frame(&mut out, OpCode::Text, |out| {
+            try_write_frame(&mut out, OpCode::Text, |out| -> Result<(), Infallible> {
                 out.extend_from_slice(b"half a pay");
                 std::panic::resume_unwind(Box::new("panicked"));
             })

@@ -1,0 +1,76 @@
+//! Joins, and what is answered where there is no channel.
+
+use serde_json::json;
+use simurgh::testing::Version;
+
+use crate::script::{Plan, Step, broadcast, fail, note, panic, push, refuse, reply, send_self};
+use crate::support::everywhere;
+
+#[test]
+fn a_join_is_answered_with_what_it_gives() {
+    // shows: own.J1, socket.join-ok-registers, socket.event-with-the-join-ref
+    everywhere(|world, version| {
+        let mut client = world.client(version);
+        let joined = client.join("room:1", json!({})).unwrap();
+        assert!(joined.is_ok() && joined.response == json!({}), "{joined:?}");
+        let plan = Plan::join([reply(json!({"n": 1}))]);
+        assert_eq!(client.join("room:2", plan).unwrap().response, json!({"n": 1}));
+        for topic in ["room:1", "room:2"] {
+            let echo = client.push(topic, "echo", json!({"in": topic}));
+            assert_eq!(client.reply(echo).unwrap().response, json!({"in": topic}));
+        }
+        client.silence_everywhere().unwrap();
+    });
+}
+
+#[test]
+fn a_join_that_is_not_granted_leaves_the_topic_unjoined() {
+    // shows: own.J2, own.J3, own.J3-push-in-join, socket.join-failed-is-not-joined
+    everywhere(|world, version| {
+        let mut client = world.client(version);
+        let crashed = json!({"reason": "join crashed"});
+        for (plan, response) in [
+            (Plan::join([refuse(json!({"reason": "no"}))]), json!({"reason": "no"})),
+            (Plan::join([refuse(json!(["any", "thing"]))]), json!(["any", "thing"])),
+            (Plan::join([fail()]), crashed.clone()),
+            (Plan::join([panic()]), crashed.clone()),
+            (Plan::join([push("early")]), crashed.clone()),
+            (Plan::join([broadcast("early")]), crashed.clone()),
+            (Plan::join([Step::ReplyLater]), crashed.clone()),
+            (json!({"join": 7}), crashed.clone()),
+            (json!("no plan"), crashed),
+        ] {
+            let refused = client.join("room:1", plan).unwrap();
+            assert_eq!(refused.status, "error");
+            assert_eq!(refused.response, response);
+            let event = client.push("room:1", "echo", json!({}));
+            let message = client.next().unwrap();
+            assert_eq!(message.message_ref, *event.as_str());
+            assert_eq!(message.join_ref, json!(null));
+            let unmatched = json!({"status": "error", "response": {"reason": "unmatched topic"}});
+            assert_eq!(message.payload, unmatched);
+        }
+        assert!(client.join("room:1", json!({})).unwrap().is_ok());
+        client.silence_everywhere().unwrap();
+    });
+}
+
+#[test]
+fn what_a_join_sends_itself_is_handled_behind_its_reply() {
+    // shows: order.join-reply-first
+    everywhere(|world, version| {
+        let mut client = world.client(version);
+        let plan = Plan::join([
+            send_self([push("first"), broadcast("second")]),
+            send_self([push("third")]),
+            note("join ends"),
+        ]);
+        client.send_join("room:1", plan);
+        client.expect("room:1", "phx_reply").unwrap();
+        for event in ["first", "second", "third"] {
+            client.expect("room:1", event).unwrap();
+        }
+        assert_eq!(client.version(), version);
+        assert_eq!(client.join_ref("room:1").is_null(), version == Version::V1);
+    });
+}

@@ -1,0 +1,22 @@
+//! Channels as an application writes them and a client meets them: a real server, real sockets.
+//!
+//! Nearly every test plays its scenario through [`everywhere`](support::everywhere): with both
+//! serializers, on one shard and on four. The channels that they run are in `channels`: actors that
+//! do what a script tells them, so that what a test makes happen stands in the test.
+
+mod channels;
+mod script;
+mod support;
+
+mod addresses;
+mod broadcasts;
+mod disconnecting;
+mod drops;
+mod duplicate;
+mod ending;
+mod events;
+mod joining;
+mod order;
+mod replies;
+mod socket;
+mod waiting;

@@ -1,0 +1,111 @@
+//! What is logged, and how loudly.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, Once};
+
+use serde_json::json;
+use simurgh::testing::Client;
+use tracing::Level;
+
+use crate::app::{self, App};
+use crate::support::{Raw, upgrade};
+
+/// Everything that the whole process logs, tests beside this one too: a test asks for lines with
+/// a word of its own.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn begin() {
+    static BEGUN: Once = Once::new();
+    BEGUN.call_once(|| {
+        tracing_subscriber::fmt()
+            .with_max_level(Level::DEBUG)
+            .with_ansi(false)
+            .with_writer(|| Log)
+            .init();
+    });
+}
+
+/// The lines with this in them.
+fn lines(word: &str) -> Vec<String> {
+    let log = LOG.lock().unwrap();
+    let log = String::from_utf8_lossy(&log);
+    log.lines().filter(|line| line.contains(word)).map(|line| line.trim().to_owned()).collect()
+}
+
+/// Asserts that there is one line with `word`, at this level, with these parts.
+fn assert_logged(word: &str, level: &str, parts: &[&str]) {
+    let lines = lines(word);
+    let fits = |line: &&String| {
+        line.contains(&format!(" {level} ")) && parts.iter().all(|part| line.contains(part))
+    };
+    assert!(lines.iter().filter(fits).count() == 1, "{level} {parts:?} in {lines:#?}");
+}
+
+fn ask(server: &simurgh::testing::Server, query: &str) -> u16 {
+    let mut raw = Raw::connect(server.addr(0));
+    raw.send(upgrade(&format!("/socket/websocket?{query}")));
+    raw.answer().status
+}
+
+#[test]
+// shows: vsn.mismatch-logged, vsn.invalid-logged
+fn a_version_that_nothing_speaks_is_a_warning() {
+    begin();
+    let server = app::start(&App::default());
+    assert_eq!(ask(&server, "vsn=123.1.1"), 403);
+    assert_logged(
+        "123.1.1",
+        "WARN",
+        &[
+            r#"The client's requested transport version "123.1.1" does not match"#,
+            r#"["~> 1.0.0", "~> 2.0.0"]"#,
+        ],
+    );
+    assert_eq!(ask(&server, "vsn=nonsense"), 403);
+    assert_logged("nonsense", "WARN", &[r#"Client sent invalid transport version "nonsense""#]);
+    // Nobody writes lines of his own into the log.
+    assert_eq!(ask(&server, "vsn=forged%0a%1b%5B31m"), 403);
+    assert_logged("forged", "WARN", &[r"forged\n"]);
+    assert!(!lines("forged").iter().any(|line| line.contains('\u{1b}')));
+}
+
+#[test]
+// shows: diff.quiet-log, check.connect-params-undecodable
+fn connects_and_joins_are_quiet_and_crashes_are_not() {
+    begin();
+    let server = app::start(&App::default());
+    let mut client = Client::builder(server.addr(0), "/socket")
+        .param("who", "quietly")
+        .param("token", "hush")
+        .connect()
+        .unwrap();
+    assert_logged("quietly", "DEBUG", &["connecting", "[FILTERED]"]);
+    assert!(lines("hush").is_empty());
+    client.join("room:logged", json!({})).unwrap();
+    assert_logged("room:logged", "DEBUG", &["joined"]);
+    client.push("room:logged", "crash_loudly", json!({}));
+    client.expect("room:logged", "phx_error").unwrap();
+    assert_logged("crash_loudly", "ERROR", &["channel crashed", "room:logged", "Room"]);
+    for (connect, level, part) in
+        [("refuse", "INFO", "refused connection"), ("fail", "ERROR", "connect crashed")]
+    {
+        let mut raw = Raw::connect(server.addr(0));
+        raw.send(upgrade(&format!("/socket/websocket?connect={connect}")));
+        raw.answer();
+        assert_logged(&raw.local_addr().to_string(), level, &[part]);
+    }
+    drop(client);
+    server.await_rest();
+}

@@ -1,0 +1,29 @@
+//! What a client sees of the server, from its first byte on: requests, upgrades, frames, closes.
+//!
+//! ```text
+//!   requests, url, checks, versions     before the socket is open
+//!   text, binary, relayed               messages
+//!   websocket, sizes, close, idle       frames, and how a connection ends
+//!   connecting, slow_readers            clients that are slow, and connects that are
+//!   startup, logs                       what the operator sees
+//! ```
+//!
+//! What channels do with messages is tested beside this.
+
+mod app;
+mod binary;
+mod checks;
+mod close;
+mod connecting;
+mod idle;
+mod logs;
+mod relayed;
+mod requests;
+mod sizes;
+mod slow_readers;
+mod startup;
+mod support;
+mod text;
+mod url;
+mod versions;
+mod websocket;

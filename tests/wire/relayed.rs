@@ -1,0 +1,82 @@
+//! Payloads that are passed on unread, and what is refused so that they can be.
+
+use simurgh::testing::{Client, Server, Version};
+
+use crate::app::{self, App};
+
+/// A client that has joined `room:a`, by a message of its own.
+fn joined(server: &Server, shard: usize, version: Version) -> Client {
+    let builder = Client::builder(server.addr(shard), "/socket").version(version);
+    let mut client = builder.connect().unwrap();
+    client.join("room:a", serde_json::json!({})).unwrap();
+    client
+}
+
+/// A message for `room:a` with this text for its payload.
+fn message(version: Version, event: &str, payload: &str) -> String {
+    match version {
+        Version::V1 => {
+            format!(r#"{{"topic":"room:a","event":"{event}","payload":{payload},"ref":"9"}}"#)
+        }
+        Version::V2 => format!(r#"[null,"9","room:a","{event}",{payload}]"#),
+    }
+}
+
+#[test]
+// shows: diff.relayed-payload-keeps-its-bytes
+fn a_payload_that_is_passed_on_keeps_its_bytes() {
+    let payload = r#"{ "b" : 1.50, "a":[ ], "b":1e2 ,"\u0041\/":"\u00e9\ud83e\udd80" }"#;
+    for shards in [1, 4] {
+        let server = Server::start(app::endpoint(&App::default()), shards);
+        for version in Version::ALL {
+            let mut sender = joined(&server, 0, version);
+            let mut readers = Version::ALL.map(|version| joined(&server, shards - 1, version));
+            for event in ["push", "echo", "broadcast"] {
+                sender.send_text(message(version, event, payload));
+                let frame = sender.next_frame().unwrap().into_text().unwrap();
+                assert!(frame.contains(payload), "{event}: {frame}");
+            }
+            for reader in &mut readers {
+                let frame = reader.next_frame().unwrap().into_text().unwrap();
+                assert!(frame.contains(payload), "{frame}");
+            }
+        }
+        server.await_rest();
+    }
+}
+
+#[test]
+// shows: diff.lone-surrogate-1011, diff.number-beyond-double-1011, diff.too-deep-1011
+fn what_others_could_not_read_closes_with_1011() {
+    let server = app::start_with(&App::default(), |limits| limits.max_json_depth = 10);
+    let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let bad = [
+        r#"{"a":"\ud83e"}"#,
+        r#"{"a":"\udd80\ud83e"}"#,
+        r#"{"\udd80":1}"#,
+        r#"{"a":1e309}"#,
+        r#"{"a":-1e999999999999}"#,
+        &format!("1{}", "0".repeat(400)),
+        &deep(11),
+        &deep(100_000),
+        &"[".repeat(100_000),
+        &r#"{"a":"#.repeat(100_000),
+    ];
+    let good = [r#"{"a":"\ud83e\udd80"}"#, r#"{"a":1e308,"b":1e-999}"#, &deep(9)];
+    for version in Version::ALL {
+        for payload in bad {
+            let mut client = joined(&server, 0, version);
+            client.send_text(message(version, "echo", payload));
+            let shown = &payload[..payload.len().min(50)];
+            assert_eq!(client.closed().unwrap(), Some(1011), "{shown}");
+            client.next().unwrap_err();
+        }
+        let mut client = joined(&server, 0, version);
+        for payload in good {
+            client.send_text(message(version, "echo", payload));
+            let frame = client.next_frame().unwrap().into_text().unwrap();
+            assert!(frame.contains(payload), "{frame}");
+        }
+    }
+    server.await_rest();
+}

@@ -14,7 +14,7 @@ use crate::protocol::websocket::Partial;
 pub(crate) struct Connection {
     /// Zero: the slot is empty.
     generation: u32,
-    /// Seconds from the shard's start to the last byte received.
+    /// Seconds from the shard's start to the last byte received, rounded up.
     pub(crate) heard: u32,
     pub(crate) outbox: Outbox,
     pub(crate) phase: Phase,

@@ -165,9 +165,16 @@ impl Dead {
 }
 
 impl Core {
-    /// Whole seconds since the shard has started.
+    /// The seconds since the shard has started that are over.
     pub(crate) fn seconds(&self) -> u32 {
         u32::try_from((self.now - self.started).as_secs()).unwrap_or(u32::MAX / 2)
+    }
+
+    /// The same, but one that has begun counts too. Time-outs are measured from here, so that they
+    /// may be up to a second long but never short.
+    pub(crate) fn seconds_begun(&self) -> u32 {
+        let has_begun = (self.now - self.started).subsec_nanos() > 0;
+        self.seconds() + u32::from(has_begun)
     }
 }
 

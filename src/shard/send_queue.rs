@@ -61,6 +61,11 @@ impl Outbox {
         self.backlog.is_empty() && self.flow == Flow::Open
     }
 
+    /// More is written next turn without waiting for anything.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.flow == Flow::Later
+    }
+
     /// Bytes that a reader has not taken although he was asked to.
     #[inline]
     pub(crate) fn owes(&self) -> usize {

@@ -115,7 +115,7 @@ impl Local {
             match handled {
                 Handled::Answered => {
                     let core = self.core.borrow_mut();
-                    head.deadline = core.seconds() + core.head_timeout();
+                    head.deadline = core.seconds_begun() + core.head_timeout();
                 }
                 Handled::Last => {
                     self.core.borrow_mut().begin_ending(id, EndingStep::Shutdown);
@@ -274,7 +274,7 @@ impl Local {
             core.begin_ending(id, EndingStep::Shutdown);
             return;
         }
-        let deadline = core.seconds() + core.head_timeout();
+        let deadline = core.seconds_begun() + core.head_timeout();
         let head = Head { peer: connecting.peer, bytes: Vec::new(), deadline };
         core.put_back(id, Phase::Head(Box::new(head)));
     }
@@ -377,7 +377,7 @@ impl Local {
 
 impl Core {
     fn begin_receive(&mut self, id: ConnectionId, bytes: &[u8]) -> Received {
-        let heard = self.seconds();
+        let heard = self.seconds_begun();
         let max_early = self.limits.max_head_size;
         let Some(connection) = self.connections.find(id) else { return Received::Nothing };
         connection.heard = heard;
@@ -413,12 +413,12 @@ impl Core {
     /// A client has connected.
     pub(crate) fn accepted(&mut self, id: ConnectionId, peer: SocketAddr) {
         self.counters.accepted += 1;
-        let now = self.seconds();
-        let deadline = now + self.head_timeout();
+        let (now, begun) = (self.seconds(), self.seconds_begun());
+        let deadline = begun + self.head_timeout();
         let head = Head { peer, bytes: Vec::new(), deadline };
-        self.connections.insert(id, now, Phase::Head(Box::new(head)));
+        self.connections.insert(id, begun, Phase::Head(Box::new(head)));
         let idle_timeout = ceil_seconds(self.limits.idle_timeout);
-        self.deadlines.insert(id, now, deadline.min(now + idle_timeout));
+        self.deadlines.insert(id, now, deadline.min(begun + idle_timeout));
     }
 
     /// Queues an HTTP answer.
@@ -534,7 +534,7 @@ impl Core {
 
     /// Ends a socket's channels and subscriptions. The connection stays, on its way out.
     fn end_session(&mut self, id: ConnectionId, reason: &Stop) {
-        let deadline = self.seconds() + self.close_timeout();
+        let deadline = self.seconds_begun() + self.close_timeout();
         let Some(connection) = self.connections.find(id) else { return };
         let Phase::Open(session) = &mut connection.phase else { return };
         let channels = std::mem::take(&mut session.channels);
@@ -558,7 +558,7 @@ impl Core {
     }
 
     fn begin_ending(&mut self, id: ConnectionId, step: EndingStep) {
-        let (now, deadline) = (self.seconds(), self.seconds() + self.close_timeout());
+        let (now, deadline) = (self.seconds(), self.seconds_begun() + self.close_timeout());
         let Some(connection) = self.connections.find(id) else { return };
         if let Phase::Ending(ending) = &mut connection.phase {
             (ending.step, ending.deadline) = (step, deadline);
@@ -584,6 +584,8 @@ impl Core {
             let Phase::Ending(ending) = &mut connection.phase else { continue };
             match ending.step {
                 EndingStep::AwaitClose | EndingStep::AwaitEnd => {}
+                // The socket takes more, but not in one write: on with it next turn.
+                _ if connection.outbox.goes_on() => self.ending.push(id),
                 // Looked at again when it is writable; or its deadline comes.
                 _ if !is_drained => {}
                 EndingStep::Close => self.close_now(id),

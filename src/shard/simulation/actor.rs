@@ -180,6 +180,10 @@ pub(super) enum Event {
     Await {
         gate: String,
     },
+    /// Wakes itself so many times while it is polled.
+    Yield {
+        times: usize,
+    },
     Sleep {
         millis: u64,
     },
@@ -253,6 +257,12 @@ impl Channel for Actor {
                 self.app.gate(&gate).await;
                 return Ok(Reply::ok(()));
             }
+            Event::Yield { times } => {
+                for _ in 0..times {
+                    yield_now().await;
+                }
+                return Ok(Reply::ok(()));
+            }
             Event::Sleep { millis } => {
                 cx.sleep(Duration::from_millis(millis)).await;
                 return Ok(Reply::ok(()));
@@ -313,6 +323,19 @@ impl Drop for Actor {
         }
         self.app.note(format!("{} dropped", self.topic));
     }
+}
+
+/// Waits until it was polled once more, for which it asks while it is polled.
+async fn yield_now() {
+    let mut has_yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A text of `size` bytes that begins with its number.

@@ -214,7 +214,7 @@ impl Kernel {
     }
 
     /// Events of connections that are closed, some of whose slots have others in them by now.
-    pub(super) fn speak_of_the_void(&mut self) {
+    fn speak_of_the_void(&mut self) {
         for _ in 0..4 {
             let Some(&id) = self.random.pick(&self.void) else { return };
             let event = match self.random.below(4) {

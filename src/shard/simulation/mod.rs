@@ -21,4 +21,8 @@ mod kernel;
 mod random;
 mod world;
 
+mod deadlines;
+mod mailbox;
 mod sending;
+mod strangers;
+mod waking;

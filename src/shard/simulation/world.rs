@@ -89,14 +89,19 @@ impl World {
 
     /// Lets the shards take their turns, one at a time, until all sleep or have ended.
     pub(super) fn run(&mut self) {
-        for _ in 0..MAX_TURNS {
+        assert!(self.step(MAX_TURNS), "the shards never come to rest");
+    }
+
+    /// Lets them take so many turns at most. Whether all sleep or have ended.
+    pub(super) fn step(&mut self, turns: usize) -> bool {
+        for _ in 0..turns {
             let now = self.clock.get();
             let awake: Vec<_> =
                 (0..self.lanes.len()).filter(|&lane| self.lanes[lane].is_awake(now)).collect();
-            let Some(&lane) = self.random.pick(&awake) else { return };
+            let Some(&lane) = self.random.pick(&awake) else { return true };
             self.lanes[lane].turn();
         }
-        panic!("the shards never come to rest");
+        false
     }
 
     /// Lets time pass. Nobody wakes later than he has asked to.

@@ -1,0 +1,198 @@
+//! One thing at a time for each channel, in order, and no more waiting than is allowed.
+
+use std::thread;
+
+use serde_json::json;
+
+use super::actor::Note;
+use super::world::World;
+use crate::config::Limits;
+use crate::testing::Version;
+use crate::{AddressError, BroadcastError, HandleError};
+
+#[test]
+fn what_waits_is_handled_in_the_order_in_which_it_came() {
+    for version in Version::ALL {
+        let mut world = World::new(1);
+        let mut client = world.join(0, version, "actor:1");
+        client.push("actor:1", "introduce", json!({}));
+        client.push("actor:1", "await", json!({"gate": "gate"}));
+        world.run();
+        let note = |text: &str| Note(text.to_owned());
+        client.push("actor:1", "echo", json!({"text": "first"}));
+        world.run();
+        world.app.addresses()[0].send(note("second")).expect("there is room");
+        world.run();
+        let third = json!({"text": "third"});
+        world.handle().broadcast("actor:1", "intercepted", third).expect("there is room");
+        world.run();
+        client.push("actor:1", "echo", json!({"text": "fourth"}));
+        // Not intercepted, so it goes past the channel.
+        let past = json!({"text": "past"});
+        world.handle().broadcast("actor:1", "shout", past).expect("there is room");
+        world.run();
+        assert_eq!(client.take_texts(), [("shout".to_owned(), "past".to_owned())]);
+        world.app.gate("gate").open();
+        world.run();
+        let came: Vec<_> =
+            client
+                .take()
+                .into_iter()
+                .map(|message| {
+                    let payload = message.payload.as_json().expect("JSON").clone();
+                    let text =
+                        &if message.event == "phx_reply" { &payload["response"] } else { &payload }
+                            ["text"];
+                    text.as_str().unwrap_or("the gate").to_owned()
+                })
+                .collect();
+        assert_eq!(came, ["the gate", "first", "second", "third", "fourth"]);
+    }
+}
+
+#[test]
+fn a_full_mailbox_refuses_and_keeps_what_it_has() {
+    let limits = Limits { max_mailbox: 3, ..Limits::default() };
+    let mut world = World::with_limits(1, limits);
+    let mut client = world.join(0, Version::V2, "actor:1");
+    client.push("actor:1", "introduce", json!({}));
+    client.push("actor:1", "await", json!({"gate": "gate"}));
+    let echoes: Vec<_> = (0..5).map(|_| client.push("actor:1", "echo", json!({}))).collect();
+    let heartbeat = client.heartbeat();
+    world.run();
+    for refused in &echoes[3..] {
+        let reply = client.take_reply(refused);
+        assert!(!reply.is_ok());
+        assert_eq!(reply.response, json!({"reason": "overloaded"}));
+    }
+    assert!(client.take_reply(&heartbeat).is_ok());
+    // On the way to another thread's channel nobody can be told; it is counted.
+    let address = world.app.addresses()[0].clone();
+    assert_eq!(address.send(Note("no room".to_owned())), Ok(()));
+    world.run();
+    assert_eq!(world.counts(0).overloaded, 3);
+    world.app.gate("gate").open();
+    world.run();
+    for kept in &echoes[..3] {
+        assert!(client.take_reply(kept).is_ok());
+    }
+    assert_eq!(client.take().len(), 1, "the gate's answer");
+}
+
+#[test]
+fn who_can_not_queue_what_it_must_intercept_ends_and_its_client_is_told() {
+    let limits = Limits { max_mailbox: 3, ..Limits::default() };
+    let mut world = World::with_limits(1, limits);
+    let mut busy = world.join(0, Version::V2, "actor:1");
+    let mut idle = world.join(0, Version::V2, "actor:1");
+    busy.push("actor:1", "await", json!({"gate": "gate"}));
+    world.run();
+    for _ in 0..5 {
+        idle.push("actor:1", "intercepted", json!({"text": "hello"}));
+        world.run();
+    }
+    assert_eq!(idle.take_texts().len(), 5);
+    world.app.gate("gate").open();
+    world.run();
+    let events: Vec<_> = busy.take().into_iter().map(|message| message.event).collect();
+    assert_eq!(events, ["phx_reply", "phx_error"]);
+    assert!(world.app.take_log()[0].starts_with("actor:1 terminated: Error"));
+    drop((busy.finish(), idle.finish()));
+    world.assert_rest();
+}
+
+#[test]
+fn a_leave_waits_its_turn_and_what_follows_it_is_not_heard() {
+    let mut world = World::new(1);
+    let mut client = world.join(0, Version::V2, "actor:1");
+    let waits = client.push("actor:1", "await", json!({"gate": "gate"}));
+    let before = client.push("actor:1", "echo", json!({}));
+    let leave = client.push("actor:1", "phx_leave", json!({}));
+    client.push("actor:1", "echo", json!({"text": "after"}));
+    world.run();
+    assert_eq!(client.take(), []);
+    world.app.gate("gate").open();
+    world.run();
+    let came: Vec<_> = client.take().into_iter().map(|it| (it.event, it.message_ref)).collect();
+    let replied = |message_ref: String| ("phx_reply".to_owned(), message_ref.into());
+    assert_eq!(came[..3], [replied(waits), replied(before), replied(leave)]);
+    assert_eq!(came[3..], [("phx_close".to_owned(), "j1".into())]);
+}
+
+#[test]
+fn broadcasts_of_one_sender_arrive_in_order_on_every_shard() {
+    let mut world = World::new(4);
+    let mut clients: Vec<_> =
+        (0..8).map(|index| world.join(index % 4, Version::ALL[index % 2], "actor:1")).collect();
+    for number in 0..100 {
+        clients[0].push("actor:1", "shout", json!({"text": number.to_string()}));
+        if number % 7 == 0 {
+            world.step(3);
+        }
+    }
+    world.run();
+    let expected: Vec<_> = (0..100).map(|n| ("shout".to_owned(), n.to_string())).collect();
+    for client in &mut clients {
+        assert_eq!(client.take_texts(), expected);
+    }
+}
+
+#[test]
+fn a_full_queue_between_shards_is_told_to_the_sender_and_served_to_its_end() {
+    let limits = Limits { max_mesh_queue: 4, ..Limits::default() };
+    let mut world = World::with_limits(2, limits);
+    let mut sender = world.join(0, Version::V2, "actor:1");
+    let mut far = world.join(1, Version::V2, "actor:1");
+    for number in 0..6 {
+        sender.push("actor:1", "shout", json!({"text": number.to_string()}));
+    }
+    world.run();
+    // All came in one turn: the fifth found the queue full, so the sender has crashed with it.
+    let events: Vec<_> = sender.take().into_iter().map(|message| message.event).collect();
+    assert_eq!(events.iter().filter(|event| *event == "shout").count(), 5);
+    assert!(events.contains(&"phx_error".to_owned()), "{events:?}");
+    assert_eq!(far.take_texts().len(), 4);
+    assert_eq!(world.counts(0).mesh_full, 1);
+    world.handle().broadcast("actor:1", "shout", json!({"text": "again"})).expect("there is room");
+    world.run();
+    assert_eq!(far.take_texts().len(), 1);
+}
+
+#[test]
+fn a_full_inbox_is_told_to_the_thread_that_sends() {
+    let limits = Limits { max_inbox: 4, ..Limits::default() };
+    let mut world = World::with_limits(2, limits);
+    let mut client = world.join(1, Version::V2, "actor:1");
+    client.push("actor:1", "introduce", json!({}));
+    world.run();
+    let (handle, address) = (world.handle(), world.app.addresses()[0].clone());
+    let sending = thread::spawn(move || {
+        let sent = (0..6).map(|_| handle.broadcast("actor:1", "shout", ()));
+        (sent.collect::<Vec<_>>(), address.send(Note("no room".to_owned())))
+    });
+    let (sent, noted) = sending.join().expect("it only sends");
+    assert!(sent[..4].iter().all(Result::is_ok));
+    let is_overloaded = |sent: &Result<(), HandleError>| {
+        matches!(sent, Err(HandleError::Broadcast(BroadcastError::Overloaded { shards: 1 })))
+    };
+    assert!(sent[4..].iter().all(is_overloaded), "{sent:?}");
+    assert_eq!(noted, Err(AddressError::Full));
+    world.run();
+    assert_eq!(client.take().len(), 4);
+}
+
+/// The last words of a state are broadcast when everything of the turn was written; they used to
+/// wait for whatever woke the shard next.
+#[test]
+fn what_is_broadcast_by_a_drop_goes_out_by_itself() {
+    let mut world = World::new(2);
+    let mut near = world.join(0, Version::V2, "actor:1");
+    let mut far = world.join(1, Version::V2, "actor:1");
+    let mut leaver = world.connect(0, Version::V2);
+    leaver.join("actor:2", json!({"last_words": ["actor:1", "farewell"]}));
+    leaver.push("actor:2", "phx_leave", json!({}));
+    world.run();
+    for client in [&mut near, &mut far] {
+        assert_eq!(client.take_texts(), [("last words".to_owned(), "farewell".to_owned())]);
+    }
+}

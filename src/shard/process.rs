@@ -14,7 +14,6 @@ use std::any::Any;
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -321,7 +320,7 @@ pub(crate) struct Route<C: Channel, F> {
 
 /// How the callbacks of a channel type become futures, and the allocation that they take in turns.
 struct Engine<C: Channel, F> {
-    drive: fn(Option<C>, Env<C>, TypedCall<C>) -> F,
+    drive: fn(Box<Seat<C>>, TypedCall<C>) -> F,
     spare: RefCell<Option<FutureBox<F>>>,
 }
 
@@ -329,9 +328,9 @@ type FutureBox<F> = Pin<Box<Option<F>>>;
 
 /// The route of a channel type.
 pub(crate) fn route<C: Channel>(shared: RouteShared<C>) -> Box<dyn RouteHandler> {
-    fn with<C: Channel, F: Future<Output = Finished<C>> + 'static>(
+    fn with<C: Channel, F: Future<Output = (Box<Seat<C>>, Outcome)> + 'static>(
         shared: RouteShared<C>,
-        drive: fn(Option<C>, Env<C>, TypedCall<C>) -> F,
+        drive: fn(Box<Seat<C>>, TypedCall<C>) -> F,
     ) -> Box<dyn RouteHandler> {
         let engine = Rc::new(Engine { drive, spare: RefCell::new(None) });
         Box::new(Route { shared: Rc::new(shared), engine })
@@ -342,16 +341,13 @@ pub(crate) fn route<C: Channel>(shared: RouteShared<C>) -> Box<dyn RouteHandler>
 impl<C, F> RouteHandler for Route<C, F>
 where
     C: Channel,
-    F: Future<Output = Finished<C>> + 'static,
+    F: Future<Output = (Box<Seat<C>>, Outcome)> + 'static,
 {
     fn spawn(&self, process: ProcessId, socket: &Rc<dyn Any>, topic: Topic) -> Box<dyn Cell> {
         let socket = socket.clone().downcast().expect("a route's mount has this socket type");
         let env = Env { route: self.shared.clone(), process, socket, topic };
-        Box::new(ChannelCell {
-            engine: self.engine.clone(),
-            rest: Some((None, env)),
-            running: None,
-        })
+        let seat = Some(Box::new(Seat { state: None, env }));
+        Box::new(ChannelCell { engine: self.engine.clone(), seat, running: None })
     }
 
     fn intercepts(&self, event: &str) -> bool {
@@ -367,27 +363,34 @@ where
     }
 }
 
+/// What a callback is lent, and gives back: in a box, so that handing it over is moving a pointer.
+struct Seat<C: Channel> {
+    /// None before `join` has returned it.
+    state: Option<C>,
+    env: Env<C>,
+}
+
 struct ChannelCell<C: Channel, F> {
     engine: Rc<Engine<C, F>>,
-    /// The state (none before `join` has returned it). Absent while a callback runs.
-    rest: Option<(Option<C>, Env<C>)>,
+    /// Absent while a callback runs.
+    seat: Option<Box<Seat<C>>>,
     running: Option<FutureBox<F>>,
 }
 
 impl<C, F> Cell for ChannelCell<C, F>
 where
     C: Channel,
-    F: Future<Output = Finished<C>> + 'static,
+    F: Future<Output = (Box<Seat<C>>, Outcome)> + 'static,
 {
     fn start(&mut self, call: Call<'_>, cx: &mut TaskContext<'_>) -> Poll<Outcome> {
         let call = match TypedCall::decode(call) {
             Ok(call) => call,
             Err(crash) => return Poll::Ready(Outcome::Crashed(crash.to_string())),
         };
-        let (state, env) = self.rest.take().expect("a callback starts only when none runs");
+        let seat = self.seat.take().expect("a callback starts only when none runs");
         let spare = self.engine.spare.take();
         let mut future = spare.unwrap_or_else(|| Box::pin(None));
-        future.as_mut().set(Some((self.engine.drive)(state, env, call)));
+        future.as_mut().set(Some((self.engine.drive)(seat, call)));
         self.running = Some(future);
         self.resume(cx)
     }
@@ -400,17 +403,17 @@ where
                 self.running = Some(future);
                 Poll::Pending
             }
-            Poll::Ready(finished) => {
+            Poll::Ready((seat, outcome)) => {
                 future.as_mut().set(None);
                 self.engine.spare.replace(Some(future));
-                self.rest = Some((finished.state, finished.env));
-                Poll::Ready(finished.outcome)
+                self.seat = Some(seat);
+                Poll::Ready(outcome)
             }
         }
     }
 
     fn is_resting(&self) -> bool {
-        self.rest.is_some()
+        self.seat.is_some()
     }
 }
 
@@ -418,11 +421,19 @@ where
 enum TypedCall<C: Channel> {
     Join(C::Params),
     Event { message_ref: RefBuf, event: C::Event },
-    Unknown { message_ref: RefBuf, event: String, payload: Payload, error: EventError },
+    Unknown(Box<Unknown>),
     Out(Broadcast),
     Broadcast(Broadcast),
-    Info(C::Info, PhantomData<C>),
+    Info(C::Info),
     Terminate(Stop),
+}
+
+/// An event that the channel does not know: rare, so it takes no room in every call.
+struct Unknown {
+    message_ref: RefBuf,
+    event: String,
+    payload: Payload,
+    error: EventError,
 }
 
 impl<C: Channel> TypedCall<C> {
@@ -439,12 +450,12 @@ impl<C: Channel> TypedCall<C> {
                 };
                 match decoded {
                     Ok(event) => Self::Event { message_ref, event },
-                    Err(error) => Self::Unknown {
+                    Err(error) => Self::Unknown(Box::new(Unknown {
                         message_ref,
                         event: name.to_owned(),
                         payload: payload.to_payload(),
                         error,
-                    },
+                    })),
                 }
             }
             Call::Out(message) => Self::Out(message),
@@ -457,73 +468,66 @@ impl<C: Channel> TypedCall<C> {
 
     fn info(info: Box<dyn Any + Send>) -> Self {
         match (info as Box<dyn Any>).downcast() {
-            Ok(info) => Self::Info(*info, PhantomData),
+            Ok(info) => Self::Info(*info),
             Err(_) => unreachable!("an address sends its channel's own type"),
         }
     }
 }
 
-/// What a callback gives back.
-pub(crate) struct Finished<C: Channel> {
-    state: Option<C>,
-    env: Env<C>,
-    outcome: Outcome,
-}
-
 /// Runs one callback: the only future there is.
-async fn drive<C: Channel>(state: Option<C>, env: Env<C>, call: TypedCall<C>) -> Finished<C> {
-    let (state, outcome) = callback(state, &env, call).await;
-    Finished { state, env, outcome }
-}
-
-async fn callback<C: Channel>(
-    mut state: Option<C>,
-    env: &Env<C>,
+///
+/// One block and no `async fn`s inside one another, each of which would keep its arguments twice.
+fn drive<C: Channel>(
+    mut seat: Box<Seat<C>>,
     call: TypedCall<C>,
-) -> (Option<C>, Outcome) {
-    let joined = !matches!(call, TypedCall::Join(_));
-    let mut cx = Context { env, message_ref: RefBuf::null(), stop: None, joined };
-    let call = match call {
-        TypedCall::Join(params) => {
-            let outcome = match C::join(&env.topic, params, &mut cx).await {
-                Ok(joined) => {
-                    state = Some(joined.state);
-                    joined.reply.map_or_else(|e| Outcome::Crashed(e.to_string()), Outcome::Joined)
-                }
-                Err(Rejection::Refused(Refused { response, .. })) => Outcome::Refused(response),
-                Err(Rejection::Crash(crash)) => Outcome::Crashed(crash.to_string()),
-            };
-            return (state, outcome);
-        }
-        call => call,
-    };
-    let channel = state.as_mut().expect("a joined channel has its state");
-    let done = match call {
-        TypedCall::Join(_) => unreachable!("handled above"),
-        TypedCall::Event { message_ref, event } => {
-            cx.message_ref = message_ref;
-            let reply = channel.handle_in(event, &mut cx).await;
-            reply.and_then(|reply| send_reply(&cx, reply))
-        }
-        TypedCall::Unknown { message_ref, event, payload, error } => {
-            cx.message_ref = message_ref;
-            let reply = channel.handle_unknown(&event, &payload, error, &mut cx).await;
-            reply.and_then(|reply| send_reply(&cx, reply))
-        }
-        TypedCall::Out(message) => channel.handle_out(&message, &mut cx).await,
-        TypedCall::Broadcast(message) => channel.handle_broadcast(&message, &mut cx).await,
-        TypedCall::Info(info, _) => channel.handle_info(info, &mut cx).await,
-        TypedCall::Terminate(reason) => {
-            channel.terminate(&reason, &mut cx).await;
-            return (state, Outcome::Terminated);
-        }
-    };
-    let outcome = match (done, cx.stop) {
-        (Err(crash), _) => Outcome::Crashed(crash.to_string()),
-        (Ok(()), Some(reason)) => Outcome::Stop(reason),
-        (Ok(()), None) => Outcome::Done,
-    };
-    (state, outcome)
+) -> impl Future<Output = (Box<Seat<C>>, Outcome)> {
+    async move {
+        let Seat { state, env } = &mut *seat;
+        let joined = state.is_some();
+        let mut cx = Context { env, message_ref: RefBuf::null(), stop: None, joined };
+        let done = match (state, call) {
+            (state, TypedCall::Join(params)) => {
+                let outcome = match C::join(&cx.env.topic, params, &mut cx).await {
+                    Ok(joined) => {
+                        *state = Some(joined.state);
+                        joined
+                            .reply
+                            .map_or_else(|e| Outcome::Crashed(e.to_string()), Outcome::Joined)
+                    }
+                    Err(Rejection::Refused(Refused { response, .. })) => Outcome::Refused(response),
+                    Err(Rejection::Crash(crash)) => Outcome::Crashed(crash.to_string()),
+                };
+                return (seat, outcome);
+            }
+            (None, _) => unreachable!("a joined channel has its state"),
+            (Some(channel), TypedCall::Event { message_ref, event }) => {
+                cx.message_ref = message_ref;
+                let reply = channel.handle_in(event, &mut cx).await;
+                reply.and_then(|reply| send_reply(&cx, reply))
+            }
+            (Some(channel), TypedCall::Unknown(unknown)) => {
+                let Unknown { message_ref, event, payload, error } = *unknown;
+                cx.message_ref = message_ref;
+                let reply = channel.handle_unknown(&event, &payload, error, &mut cx).await;
+                reply.and_then(|reply| send_reply(&cx, reply))
+            }
+            (Some(channel), TypedCall::Out(message)) => channel.handle_out(&message, &mut cx).await,
+            (Some(channel), TypedCall::Broadcast(message)) => {
+                channel.handle_broadcast(&message, &mut cx).await
+            }
+            (Some(channel), TypedCall::Info(info)) => channel.handle_info(info, &mut cx).await,
+            (Some(channel), TypedCall::Terminate(reason)) => {
+                channel.terminate(&reason, &mut cx).await;
+                return (seat, Outcome::Terminated);
+            }
+        };
+        let outcome = match (done, cx.stop) {
+            (Err(crash), _) => Outcome::Crashed(crash.to_string()),
+            (Ok(()), Some(reason)) => Outcome::Stop(reason),
+            (Ok(()), None) => Outcome::Done,
+        };
+        (seat, outcome)
+    }
 }
 
 fn send_reply<C: Channel>(cx: &Context<'_, C>, reply: Reply) -> Result<(), Crash> {

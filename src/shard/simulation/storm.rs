@@ -303,7 +303,7 @@ fn disturb(world: &mut World, random: &mut Random) {
     }
 }
 
-const STORMS: u64 = 100;
+const STORMS: u64 = 60;
 const ROUNDS: usize = 300;
 /// Where nobody crashes.
 const CALM: &str = "actor:calm";

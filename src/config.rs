@@ -15,7 +15,8 @@ use std::time::Duration;
 /// ```
 /// use simurgh::Limits;
 ///
-/// let limits = Limits { max_message_size: 64 << 10, ..Limits::default() };
+/// let mut limits = Limits::default();
+/// limits.max_message_size = 64 << 10;
 /// assert_eq!(limits.max_topics, 100);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +50,9 @@ pub struct Limits {
     /// [`Address`](crate::Address) gets [`Full`](crate::AddressError::Full), and a broadcast that
     /// must be intercepted ends the channel with `phx_error`.
     pub max_mailbox: usize,
-    /// Time for a callback that runs, and for `terminate`, once the connection is gone or the
-    /// server stops. Default 5 s, as Phoenix. Past it: future and state are dropped.
+    /// Time that a channel has to end, from when its connection goes or the server stops, or from
+    /// its own `terminate`: for the callback that runs then and for `terminate` together. Default
+    /// 5 s, as Phoenix. Past it: future and state are dropped.
     pub terminate_timeout: Duration,
     /// Time for a client to answer our Close. Default 5 s. Past it: the TCP connection is closed.
     pub close_timeout: Duration,

@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_connection_lingers_until_its_last_completion_and_its_successor_does_not() {
         let mut slots = Slots::new(1);
-        for generation in 0..2 {
+        for generation in 1..3 {
             assert_eq!(slots.reserve(Kind::Accept), Some((0, generation)));
             slots.begin(0, Kind::Receive);
             slots.open_slot(0);

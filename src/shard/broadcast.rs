@@ -58,7 +58,11 @@ impl Core {
         let from = self.local_process(broadcast.from());
         let mut frames = Frames { broadcast, frames: [None, None] };
         for place in range {
-            let subscriber = self.topics.subscribers(topic)[place];
+            let subscribers = self.topics.subscribers(topic);
+            if let Some(ahead) = subscribers.get(place + AHEAD) {
+                self.connections.prefetch(ahead.connection);
+            }
+            let subscriber = subscribers[place];
             let is_sender = from.is_some_and(|from| from.index == subscriber.process);
             match subscriber.kind {
                 Kind::Fastlane if !is_sender => self.fastlane(subscriber, &mut frames)?,
@@ -144,3 +148,7 @@ impl Core {
         GlobalProcessId { shard: self.shard as u32, process }
     }
 }
+
+/// How far ahead of the subscriber being served a connection's line is asked for: about what memory
+/// takes, in subscribers served from the cache.
+const AHEAD: usize = 8;

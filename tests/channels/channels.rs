@@ -173,6 +173,7 @@ async fn act<K: Kind>(
                 reply = Reply::with_status(status.leak(), bytes);
             }
             Step::ReplyLater => app.give_reply(cx.reply_later()?),
+            Step::AnswerKept(value) => app.answer_kept(value)?,
             Step::Refuse(value) => return Err(Refused::with_response(value).into()),
             Step::Stop(ending) => cx.stop(match ending {
                 Ending::Normal => Stop::Normal,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use simurgh::prelude::*;
-use simurgh::testing::{Client, Version};
+use simurgh::testing::{Client, ConnectError, Version};
 
 use crate::channels::User;
 use crate::support::{App, World};
@@ -160,6 +160,24 @@ impl Channel for Charged {
     }
 }
 
+/// A socket with a charge.
+struct Fused {
+    _charge: Charge,
+}
+
+impl SocketHandler for Fused {
+    type App = App;
+    type Params = ();
+
+    async fn connect(_: (), info: &ConnectInfo<App>) -> Result<Self, Rejection> {
+        let charge = || Charge { deed: Some(Deed::Panic), app: info.app().clone() };
+        match info.query().contains("rude") {
+            true => Err(RudeError(charge().into()).into()),
+            false => Ok(Fused { _charge: charge() }),
+        }
+    }
+}
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 const PLACES: [Place; 8] = [
@@ -175,7 +193,9 @@ const PLACES: [Place; 8] = [
 
 fn charged_world() -> World {
     World::start_with(2, |endpoint| {
-        endpoint.socket("/charged", |mount| mount.handler::<User>().channel::<Charged>("charged:*"))
+        endpoint
+            .socket("/charged", |mount| mount.handler::<User>().channel::<Charged>("charged:*"))
+            .socket("/fused", |mount| mount.handler::<Fused>())
     })
 }
 
@@ -206,6 +226,25 @@ fn a_panic_of_a_value_is_not_the_servers_end() {
         }
     }
     world.server.stop();
+}
+
+#[test]
+fn a_panic_of_a_socket_is_not_the_servers_end() {
+    let world = charged_world();
+    let fused = || Client::builder(world.server.addr(0), "/fused");
+    fused().connect().unwrap();
+    world.server.await_rest();
+    // Accepted by the application, and then it turns out to be no upgrade.
+    let refused = fused().header("sec-websocket-version", "12").connect().unwrap_err();
+    assert!(matches!(refused, ConnectError::Refused { status: 400, .. }), "{refused:?}");
+    // Its error can't even be printed.
+    let refused = fused().param("rude", "").connect().unwrap_err();
+    assert!(matches!(refused, ConnectError::Refused { status: 500, .. }), "{refused:?}");
+    assert!(world.client(Version::V2).join("room:1", json!({})).unwrap().is_ok());
+    // One is open when the server ends.
+    let open = fused().connect().unwrap();
+    world.server.stop();
+    drop(open);
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn what_waits_for_a_channel_that_ends_is_lost() {
 
 #[test]
 fn a_connection_that_goes_ends_its_channels_with_terminate() {
-    // shows: ending.connection-gone
+    // shows: ending.connection-gone, own.no-error-frame
     everywhere(|world, version| {
         // The client closes, hangs up without a word, or sends what nobody understands.
         let ways: [fn(&mut Client); 3] =

@@ -75,6 +75,22 @@ fn a_message_is_answered_later_from_another_thread_and_as_often_as_one_likes() {
 }
 
 #[test]
+fn a_message_is_answered_by_another_channel_on_any_shard() {
+    everywhere(|world, version| {
+        let mut client = world.far_client(version);
+        client.join("room:1", json!({})).unwrap();
+        for shard in 0..world.server.shards() {
+            let sent = client.push("room:1", "act", script([Step::ReplyLater]));
+            world.keep_reply(world.reply_later());
+            let mut other = world.client_on(shard, version);
+            other.join("room:2", json!({})).unwrap();
+            other.push("room:2", "act", script([Step::AnswerKept(json!({"from": shard}))]));
+            assert_eq!(client.reply(sent).unwrap().response, json!({"from": shard}));
+        }
+    });
+}
+
+#[test]
 fn a_message_without_a_ref_cannot_be_answered_later() {
     everywhere(|world, version| {
         let mut client = world.client(version);

@@ -32,6 +32,8 @@ pub(crate) enum Step {
     ReplyBinary(String),
     /// Leaves the answer to the test.
     ReplyLater,
+    /// Gives the answer that the test keeps.
+    AnswerKept(Value),
     /// In `join`: the client is told no.
     Refuse(Value),
     Stop(Ending),
@@ -72,10 +74,6 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn join(steps: impl IntoIterator<Item = Step>) -> Value {
         Self { join: steps.into_iter().collect(), ..Self::default() }.params()
-    }
-
-    pub(crate) fn out(steps: impl IntoIterator<Item = Step>) -> Value {
-        Self { out: steps.into_iter().collect(), ..Self::default() }.params()
     }
 
     pub(crate) fn terminate(steps: impl IntoIterator<Item = Step>) -> Value {

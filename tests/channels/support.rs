@@ -5,10 +5,11 @@ use std::future::poll_fn;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use simurgh::testing::{Client, Server, Version};
-use simurgh::{AddressError, Builder, Endpoint, Handle, Limits, SocketRef};
+use simurgh::{AddressError, Builder, Endpoint, Handle, Limits, ReplyError, SocketRef};
 
 use crate::channels::{Actor, Intercepting, Plain, User};
 use crate::script::Step;
@@ -17,11 +18,13 @@ use crate::script::Step;
 #[derive(Clone)]
 pub(crate) struct App(Arc<Inner>);
 
+type BroadcastFrom = Box<dyn Fn(&str, &str) + Send + Sync>;
+
 /// An actor's address, whatever its kind.
 pub(crate) struct ActorAddress {
     pub(crate) send: Box<dyn Fn(Vec<Step>) -> Result<(), AddressError> + Send + Sync>,
     /// Broadcasts an event on a topic to all but the actor.
-    pub(crate) broadcast_from: Box<dyn Fn(&str, &str) + Send + Sync>,
+    pub(crate) broadcast_from: BroadcastFrom,
 }
 
 struct Inner {
@@ -31,6 +34,7 @@ struct Inner {
     addresses: Sender<ActorAddress>,
     gates: Mutex<HashMap<String, Gate>>,
     kept: Mutex<Option<ActorAddress>>,
+    kept_reply: Mutex<Option<SocketRef>>,
 }
 
 #[derive(Default)]
@@ -64,10 +68,17 @@ impl App {
         (kept.as_ref().expect("the test keeps one first").send)(steps)
     }
 
-    /// Blocks this thread until the test opens the gate of that name.
+    pub(crate) fn answer_kept(&self, response: Value) -> Result<(), ReplyError> {
+        let kept = self.0.kept_reply.lock().unwrap();
+        kept.as_ref().expect("the test keeps one first").ok(response)
+    }
+
+    /// Blocks this thread until the test opens the gate of that name. Not for ever: a test that has
+    /// failed opens none, and its server could not be stopped.
     pub(crate) fn hold(&self, name: &str) {
+        let deadline = Instant::now() + 2 * PATIENCE;
         let is_open = || self.0.gates.lock().unwrap().get(name).is_some_and(|gate| gate.is_open);
-        while !is_open() {
+        while !is_open() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -116,6 +127,7 @@ impl World {
             addresses: addresses_in,
             gates: Mutex::default(),
             kept: Mutex::default(),
+            kept_reply: Mutex::default(),
         }));
         let endpoint = Endpoint::builder(app.clone()).limits(limits()).socket("/socket", |mount| {
             mount
@@ -160,6 +172,11 @@ impl World {
     /// Keeps an address for the channels to send to.
     pub(crate) fn keep(&self, address: ActorAddress) {
         *self.app.0.kept.lock().unwrap() = Some(address);
+    }
+
+    /// Keeps an answer for the channels to give.
+    pub(crate) fn keep_reply(&self, reply: SocketRef) {
+        *self.app.0.kept_reply.lock().unwrap() = Some(reply);
     }
 
     pub(crate) fn open(&self, gate: &str) {

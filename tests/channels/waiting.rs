@@ -191,7 +191,7 @@ fn a_channel_sleeps_and_waits_for_the_blocking_pool_as_for_any_future() {
         client.expect("room:1", "slept").unwrap();
         client.expect("room:1", "blocked").unwrap();
         assert_eq!(client.reply(sent).unwrap().response, json!(1));
-        // In a join and in terminate too.
+        // In join and in terminate too.
         let plan = Plan {
             join: vec![sleep(moment), Step::Block],
             terminate: vec![sleep(moment), Step::Block, push("last")],

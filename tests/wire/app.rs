@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use simurgh::prelude::*;
-use simurgh::testing::Server;
+use simurgh::testing::{Client, Server, Version};
 use simurgh::{Builder, Limits, Response, Topic};
 
 /// What the shards share with the test.
@@ -189,7 +189,24 @@ pub(crate) fn start(app: &App) -> Server {
 
 /// [`endpoint`] on one shard, with limits of the test's.
 pub(crate) fn start_with(app: &App, set: impl FnOnce(&mut Limits)) -> Server {
+    Server::start(endpoint(app).limits(limits(set)), 1)
+}
+
+/// The default limits, but for what the test sets.
+pub(crate) fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
     let mut limits = Limits::default();
     set(&mut limits);
-    Server::start(endpoint(app).limits(limits), 1)
+    limits
+}
+
+/// A client at this shard.
+pub(crate) fn connect(server: &Server, shard: usize, version: Version) -> Client {
+    Client::builder(server.addr(shard), "/socket").version(version).connect().unwrap()
+}
+
+/// A client at this shard that has joined `room:a`.
+pub(crate) fn joined(server: &Server, shard: usize, version: Version) -> Client {
+    let mut client = connect(server, shard, version);
+    assert!(client.join("room:a", json!({})).unwrap().is_ok());
+    client
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use simurgh::testing::{Client, Server, Version};
 
-use crate::app::{self, App};
+use crate::app::{self, App, connect};
 use crate::support::{Frame, Raw, masked};
 
 /// Opened, and joined to `room:a` with the join_ref `j` in V2.
@@ -243,8 +243,7 @@ fn v1_reads_binary_frames_as_text() {
 fn a_channel_that_sends_binary_to_v1_crashes() {
     for shards in [1, 4] {
         let server = Server::start(app::endpoint(&App::default()), shards);
-        let mut client =
-            Client::builder(server.addr(0), "/socket").version(Version::V1).connect().unwrap();
+        let mut client = connect(&server, 0, Version::V1);
         for event in ["push_binary", "reply_binary"] {
             client.join("room:a", json!({})).unwrap();
             client.push("room:a", event, json!({}));

@@ -6,7 +6,7 @@ use serde_json::json;
 use simurgh::Stop;
 use simurgh::testing::{Client, Server, Version};
 
-use crate::app::{self, App};
+use crate::app::{self, App, connect};
 use crate::support::{Frame, Raw, header, masked};
 
 /// Sends bytes on a connection of its own and expects a Close of this code and the end.
@@ -90,8 +90,7 @@ fn both_serializers_close_in_order() {
     let app = App::default();
     let server = app::start(&app);
     for version in Version::ALL {
-        let mut client =
-            Client::builder(server.addr(0), "/socket").version(version).connect().unwrap();
+        let mut client = connect(&server, 0, version);
         client.join("room:a", json!({})).unwrap();
         client.close();
         assert_eq!(client.closed().unwrap(), Some(1000));

@@ -6,7 +6,7 @@ use serde_json::json;
 use simurgh::testing::{Client, Server, Version};
 use simurgh::{Limits, Stop};
 
-use crate::app::{self, App};
+use crate::app::{self, App, connect};
 use crate::support::{Frame, Raw, masked, upgrade};
 
 /// A server that closes after two seconds of silence.
@@ -26,8 +26,7 @@ fn silence_closes_with_1002_and_ends_the_channels() {
     let app = App::default();
     let server = impatient(&app);
     let mut clients = Version::ALL.map(|version| {
-        let mut client =
-            Client::builder(server.addr(0), "/socket").version(version).connect().unwrap();
+        let mut client = connect(&server, 0, version);
         client.join("room:a", json!({})).unwrap();
         client
     });

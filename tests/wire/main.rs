@@ -2,19 +2,20 @@
 //!
 //! ```text
 //!   requests, url, checks, versions     before the socket is open
-//!   text, binary, relayed               messages
+//!   text, fields, binary, relayed       messages
 //!   websocket, sizes, close, idle       frames, and how a connection ends
 //!   connecting, slow_readers            clients that are slow, and connects that are
 //!   startup, logs                       what the operator sees
 //! ```
 //!
-//! What channels do with messages is tested beside this.
+//! What channels do with messages is tested in `tests/channels`.
 
 mod app;
 mod binary;
 mod checks;
 mod close;
 mod connecting;
+mod fields;
 mod idle;
 mod logs;
 mod relayed;

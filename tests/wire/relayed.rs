@@ -1,16 +1,9 @@
 //! Payloads that are passed on unread, and what is refused so that they can be.
 
-use simurgh::testing::{Client, Server, Version};
+use simurgh::testing::{Server, Version};
 
-use crate::app::{self, App};
-
-/// A client that has joined `room:a`, by a message of its own.
-fn joined(server: &Server, shard: usize, version: Version) -> Client {
-    let builder = Client::builder(server.addr(shard), "/socket").version(version);
-    let mut client = builder.connect().unwrap();
-    client.join("room:a", serde_json::json!({})).unwrap();
-    client
-}
+use crate::app::{self, App, joined};
+use crate::support::next_text;
 
 /// A message for `room:a` with this text for its payload.
 fn message(version: Version, event: &str, payload: &str) -> String {
@@ -33,11 +26,11 @@ fn a_payload_that_is_passed_on_keeps_its_bytes() {
             let mut readers = Version::ALL.map(|version| joined(&server, shards - 1, version));
             for event in ["push", "echo", "broadcast"] {
                 sender.send_text(message(version, event, payload));
-                let frame = sender.next_frame().unwrap().into_text().unwrap();
+                let frame = next_text(&mut sender);
                 assert!(frame.contains(payload), "{event}: {frame}");
             }
             for reader in &mut readers {
-                let frame = reader.next_frame().unwrap().into_text().unwrap();
+                let frame = next_text(reader);
                 assert!(frame.contains(payload), "{frame}");
             }
         }
@@ -74,7 +67,7 @@ fn what_others_could_not_read_closes_with_1011() {
         let mut client = joined(&server, 0, version);
         for payload in good {
             client.send_text(message(version, "echo", payload));
-            let frame = client.next_frame().unwrap().into_text().unwrap();
+            let frame = next_text(&mut client);
             assert!(frame.contains(payload), "{frame}");
         }
     }

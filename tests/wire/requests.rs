@@ -134,11 +134,7 @@ fn nothing_is_read_behind_the_last_request() {
 fn a_client_that_has_ended_its_side_still_gets_its_answer() {
     let page = "x".repeat(8 << 20);
     let size = page.len();
-    let limits = {
-        let mut limits = simurgh::Limits::default();
-        limits.max_send_queue = 2 * size;
-        limits
-    };
+    let limits = app::limits(|limits| limits.max_send_queue = 2 * size);
     let endpoint = Endpoint::builder(()).limits(limits).get("/", move |_| Response::html(&page));
     let server = Server::start(endpoint, 1);
     for headers in [&[][..], &["connection: close"]] {

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use simurgh::Limits;
-use simurgh::testing::{Client, Server, Version};
+use simurgh::testing::{Server, Version};
 
-use crate::app::{self, App};
+use crate::app::{self, App, connect};
 use crate::support::{Frame, Raw, header, masked};
 
 fn small() -> Server {
@@ -92,8 +92,7 @@ fn a_client_that_sends_too_much_can_read_why_when_it_has_sent_it() {
 fn a_large_message_goes_there_and_back() {
     for version in Version::ALL {
         let server = app::start(&App::default());
-        let mut client =
-            Client::builder(server.addr(0), "/socket").version(version).connect().unwrap();
+        let mut client = connect(&server, 0, version);
         client.join("room:a", json!({})).unwrap();
         let payload = json!({"text": "é".repeat(500_000)});
         let asked = client.push("room:a", "echo", payload.clone());

@@ -10,11 +10,7 @@ use crate::support::{Raw, get, masked};
 fn who_does_not_read_is_closed_and_the_others_are_served() {
     for shards in [1, 4] {
         for version in Version::ALL {
-            let limits = {
-                let mut limits = simurgh::Limits::default();
-                limits.max_send_queue = 64 << 10;
-                limits
-            };
+            let limits = app::limits(|limits| limits.max_send_queue = 64 << 10);
             let server = Server::start(app::endpoint(&App::default()).limits(limits), shards);
             let mut slow = Raw::connect(server.addr(shards - 1));
             slow.shrink_receive_buffer();

@@ -1,8 +1,10 @@
-//! A client made of bytes, for what no client library would send.
+//! A client made of bytes, for what no client library would send, and the bytes it sends.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use simurgh::testing::Client;
 
 /// A TCP connection and what came on it.
 pub(crate) struct Raw {
@@ -205,6 +207,11 @@ impl Raw {
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.received).into_owned()
     }
+}
+
+/// The very text of a client's next message.
+pub(crate) fn next_text(client: &mut Client) -> String {
+    client.next_frame().unwrap().into_text().unwrap().to_string()
 }
 
 /// A GET of this target, with these header lines besides the host.

@@ -4,30 +4,15 @@ use serde_json::{Value, json};
 use simurgh::Stop;
 use simurgh::testing::{Client, Server, Version};
 
-use crate::app::{self, App};
-
-fn connect(server: &Server, version: Version) -> Client {
-    Client::builder(server.addr(0), "/socket").version(version).connect().unwrap()
-}
-
-/// A client that has joined `room:a`.
-fn joined(server: &Server, version: Version) -> Client {
-    let mut client = connect(server, version);
-    assert!(client.join("room:a", json!({})).unwrap().is_ok());
-    client
-}
-
-/// The text of the next message.
-fn next_text(client: &mut Client) -> String {
-    client.next_frame().unwrap().into_text().unwrap().to_string()
-}
+use crate::app::{self, App, connect, joined};
+use crate::support::next_text;
 
 #[test]
 // shows: v2.array-of-five, v1.object-of-four, text.compact, text.reply-has-status-and-response
 fn the_server_writes_compact_messages_of_exactly_these_fields() {
     let server = app::start(&App::default());
     let ok = r#"{"status":"ok","response":{}}"#;
-    let mut v2 = connect(&server, Version::V2);
+    let mut v2 = connect(&server, 0, Version::V2);
     v2.send_text(r#"["j","1","room:a","phx_join",{}]"#);
     assert_eq!(next_text(&mut v2), format!(r#"["j","1","room:a","phx_reply",{ok}]"#));
     v2.send_text(r#"["j","2","room:a","push",{"a":1}]"#);
@@ -39,7 +24,7 @@ fn the_server_writes_compact_messages_of_exactly_these_fields() {
     assert_eq!(next_text(&mut v2), format!(r#"["j","3","room:a","phx_reply",{ok}]"#));
     assert_eq!(next_text(&mut v2), r#"["j","j","room:a","phx_close",{}]"#);
 
-    let mut v1 = connect(&server, Version::V1);
+    let mut v1 = connect(&server, 0, Version::V1);
     v1.send_text(r#"{"topic":"room:a","event":"phx_join","payload":{},"ref":"1"}"#);
     v1.send_text(r#"{"topic":"room:a","event":"push","payload":{"a":1},"ref":"2"}"#);
     for expected in [
@@ -59,7 +44,7 @@ fn the_server_writes_compact_messages_of_exactly_these_fields() {
 // shows: v1.client-keys, v1.join-ref-honoured
 fn a_v1_message_has_its_keys_in_any_order() {
     let server = app::start(&App::default());
-    let mut client = connect(&server, Version::V1);
+    let mut client = connect(&server, 0, Version::V1);
     client.send_text(
         r#"{"ref":"1","x":[{"topic":1}],"payload":{},"event":"phx_join","join_ref":"j","topic":"room:a"}"#,
     );
@@ -79,7 +64,7 @@ fn a_v1_message_has_its_keys_in_any_order() {
 // shows: v2.extra-elements-ignored, text.outer-white-space
 fn more_than_a_message_needs_is_ignored() {
     let server = app::start(&App::default());
-    let mut client = connect(&server, Version::V2);
+    let mut client = connect(&server, 0, Version::V2);
     for text in [
         r#"[null,"1","phoenix","heartbeat",{},6]"#,
         r#"[null,"1","phoenix","heartbeat",{},"six",{"seven":[8]}]"#,
@@ -90,7 +75,7 @@ fn more_than_a_message_needs_is_ignored() {
         assert!(client.reply("1").unwrap().is_ok());
     }
     drop(client);
-    let mut client = connect(&server, Version::V1);
+    let mut client = connect(&server, 0, Version::V1);
     client.send_text(
         " {\"topic\" : \"phoenix\" , \"event\":\"heartbeat\",\n\"payload\":{},\"ref\":\"1\"}\t",
     );
@@ -136,7 +121,7 @@ fn what_is_no_message_closes_with_1011() {
     ];
     for (version, texts) in [(Version::V2, &v2[..]), (Version::V1, &v1)] {
         for text in texts {
-            let mut client = connect(&server, version);
+            let mut client = connect(&server, 0, version);
             client.send_text(*text);
             assert_eq!(client.closed().unwrap(), Some(1011), "{text:?}");
             client.next().unwrap_err();
@@ -151,9 +136,9 @@ fn a_malformed_message_ends_the_channels_of_its_socket_alone() {
     for version in Version::ALL {
         let app = App::default();
         let server = app::start(&app);
-        let mut bad = joined(&server, version);
+        let mut bad = joined(&server, 0, version);
         assert!(bad.join("room:b", json!({})).unwrap().is_ok());
-        let mut good = joined(&server, version);
+        let mut good = joined(&server, 0, version);
         bad.send_text("no message");
         assert_eq!(bad.closed().unwrap(), Some(1011));
         bad.next().unwrap_err();
@@ -163,44 +148,6 @@ fn a_malformed_message_ends_the_channels_of_its_socket_alone() {
         assert!(good.reply(asked).unwrap().is_ok());
         good.silence_everywhere().unwrap();
         drop((bad, good));
-        server.await_rest();
-    }
-}
-
-#[test]
-// shows: text.refs-of-any-type
-fn refs_come_back_as_the_values_they_were() {
-    let server = app::start(&App::default());
-    for value in ["1", "1.5", "-1", r#""a\"é""#, "true", r#"{"a":[1]}"#, "[]", r#""""#] {
-        let mut client = connect(&server, Version::V2);
-        client.send_text(format!(r#"[{value},{value},"room:a","phx_join",{{}}]"#));
-        let ok = r#"{"status":"ok","response":{}}"#;
-        let reply = format!(r#"[{value},{value},"room:a","phx_reply",{ok}]"#);
-        assert_eq!(next_text(&mut client), reply);
-        client.send_text(format!(r#"[{value},{value},"room:a","push",{{}}]"#));
-        assert_eq!(next_text(&mut client), format!(r#"[{value},null,"room:a","pushed",{{}}]"#));
-    }
-    server.await_rest();
-}
-
-#[test]
-// shows: text.refs-compared-strictly
-fn refs_of_different_types_are_different() {
-    for version in Version::ALL {
-        let server = app::start(&App::default());
-        let mut client = connect(&server, version);
-        let join = |client: &mut Client, join_ref: Value| {
-            client.send(join_ref, "1".into(), "room:a".into(), "phx_join".into(), json!({}));
-            assert!(client.reply("1").unwrap().is_ok());
-        };
-        join(&mut client, json!(1));
-        for stale in [json!("1"), json!(1.0), json!([1])] {
-            client.send(stale, "2".into(), "room:a".into(), "echo".into(), json!({}));
-        }
-        client.send(json!(1), "3".into(), "room:a".into(), "echo".into(), json!({}));
-        assert!(client.reply("3").unwrap().is_ok());
-        client.silence_everywhere().unwrap();
-        drop(client);
         server.await_rest();
     }
 }
@@ -218,7 +165,7 @@ fn payloads_from_a_client_may_be_any_value() {
             json!(true),
             json!({"a": null}),
         ] {
-            let mut client = connect(&server, version);
+            let mut client = connect(&server, 0, version);
             let reply = client.join("room:a", payload.clone()).unwrap();
             assert_eq!(reply.response, payload);
             let asked = client.push("room:a", "echo", payload.clone());
@@ -229,50 +176,14 @@ fn payloads_from_a_client_may_be_any_value() {
 }
 
 #[test]
-// shows: text.topic-not-a-string
-fn a_topic_that_is_no_string_matches_nothing() {
-    let server = app::start(&App::default());
-    for version in Version::ALL {
-        let mut client = connect(&server, version);
-        for topic in [json!(1), json!(null), json!(["room:a"]), json!({"a": 1})] {
-            for event in ["phx_join", "echo", "heartbeat"] {
-                client.send(json!("j"), "1".into(), topic.clone(), event.into(), json!({}));
-                let reply = client.next().unwrap();
-                assert_eq!(reply.topic, topic.to_string());
-                let unmatched =
-                    json!({"status": "error", "response": {"reason": "unmatched topic"}});
-                assert_eq!(reply.event, "phx_reply");
-                assert_eq!(reply.payload, unmatched);
-            }
-        }
-    }
-    server.await_rest();
-}
-
-#[test]
-// shows: text.event-not-a-string
-fn an_event_that_is_no_string_crashes_its_channel() {
-    for version in Version::ALL {
-        let server = app::start(&App::default());
-        for event in [json!(1), json!(null), json!(["echo"])] {
-            let mut client = joined(&server, version);
-            client.send(client.join_ref("room:a"), "9".into(), "room:a".into(), event, json!({}));
-            client.expect("room:a", "phx_error").unwrap();
-            client.heartbeat().unwrap();
-        }
-        server.await_rest();
-    }
-}
-
-#[test]
 // shows: text.last-duplicate-key-wins
 fn of_a_key_that_comes_twice_the_last_value_is_read() {
     let server = app::start(&App::default());
-    let mut client = joined(&server, Version::V2);
+    let mut client = joined(&server, 0, Version::V2);
     client.send_text(r#"[null,"9","room:a","decode",{"a":1,"b":0,"a":2}]"#);
     assert_eq!(client.reply("9").unwrap().response, json!({"a": 2, "b": 0}));
     drop(client);
-    let mut client = joined(&server, Version::V1);
+    let mut client = joined(&server, 0, Version::V1);
     client.send_text(
         r#"{"ref":"0","topic":"room:a","event":"decode","payload":{"a":1,"a":2},"ref":"9"}"#,
     );
@@ -282,33 +193,15 @@ fn of_a_key_that_comes_twice_the_last_value_is_read() {
 }
 
 #[test]
-// shows: text.mandatory-escapes-only
-fn only_what_must_be_escaped_is() {
-    let server = app::start(&App::default());
-    let mut client = connect(&server, Version::V2);
-    // All of it in a topic, which the server writes anew rather than passing it on.
-    let name = r#"room:\"\\\/\u00e9é🦀\u0001\n<&>"#;
-    client.send_text(format!(r#"["\u006a","1","{name}","phx_join",{{}}]"#));
-    assert!(client.next_frame().unwrap().into_text().unwrap().contains("phx_reply"));
-    client.send_text(format!(r#"["j","2","{name}","push",{{"a":"b"}}]"#));
-    let text = next_text(&mut client);
-    let message: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(message[2], "room:\"\\/éé🦀\u{1}\n<&>");
-    assert!(text.contains(r#""room:\"\\/éé🦀\u0001\n<&>""#), "{text}");
-    drop(client);
-    server.await_rest();
-}
-
-#[test]
 // shows: v2.push-needs-an-object, v1.payload-not-checked
 fn what_is_pushed_in_v2_is_an_object() {
     let server = app::start(&App::default());
     for payload in [json!(null), json!("text"), json!([1]), json!(1)] {
-        let mut client = joined(&server, Version::V2);
+        let mut client = joined(&server, 0, Version::V2);
         client.push("room:a", "push", payload.clone());
         client.expect("room:a", "phx_error").unwrap();
 
-        let mut client = joined(&server, Version::V1);
+        let mut client = joined(&server, 0, Version::V1);
         client.push("room:a", "push", payload.clone());
         assert_eq!(client.expect("room:a", "pushed").unwrap().payload, payload);
     }
@@ -320,7 +213,7 @@ fn what_is_pushed_in_v2_is_an_object() {
 fn what_is_broadcast_is_an_object() {
     for shards in [1, 4] {
         let server = Server::start(app::endpoint(&App::default()), shards);
-        let mut sender = joined(&server, Version::V2);
+        let mut sender = joined(&server, 0, Version::V2);
         let addr = server.addr(shards - 1);
         let mut other = Client::connect(addr, "/socket").unwrap();
         other.join("room:a", json!({})).unwrap();
@@ -339,32 +232,4 @@ fn what_is_broadcast_is_an_object() {
         drop((sender, other));
         server.await_rest();
     }
-}
-
-#[test]
-// shows: text.long-names
-fn names_may_be_thousands_of_bytes_long() {
-    let server = app::start(&App::default());
-    for version in Version::ALL {
-        let mut client = connect(&server, version);
-        let long = "é".repeat(2_000);
-        let topic = format!("room:{long}");
-        let send = |client: &mut Client, event: &str| {
-            let join_ref = format!("j{long}").into();
-            client.send(
-                join_ref,
-                long.clone().into(),
-                topic.clone().into(),
-                event.into(),
-                json!({}),
-            );
-        };
-        send(&mut client, "phx_join");
-        assert!(client.reply(&long).unwrap().is_ok());
-        send(&mut client, "echo");
-        assert!(client.reply(&long).unwrap().is_ok());
-        send(&mut client, &long);
-        client.expect(&topic, "phx_error").unwrap();
-    }
-    server.await_rest();
 }

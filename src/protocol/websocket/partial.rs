@@ -21,6 +21,7 @@ pub(super) type Head = SmallVec<[u8; 16]>;
 
 impl Partial {
     /// Bytes of memory that this holds.
+    #[cfg(test)]
     pub(crate) fn buffered(&self) -> usize {
         let head = if self.head.spilled() { self.head.capacity() } else { 0 };
         let payload = self.message.as_ref().map_or(0, |message| message.payload.capacity());

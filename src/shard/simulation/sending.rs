@@ -124,6 +124,30 @@ fn frames_bigger_than_a_write_go_out_one_by_one() {
 }
 
 #[test]
+fn what_one_turn_queues_beyond_a_write_outlives_the_turn() {
+    for takes in [vec![], vec![0], vec![70_000, 1]] {
+        let mut world = World::new(1);
+        let mut reader = world.join(0, Version::V2, "actor:1");
+        let mut neighbour = world.join(0, Version::V2, "actor:1");
+        reader.pipe.borrow_mut().takes.extend(takes);
+        // Answers that do not lie behind one another: a broadcast is between them.
+        for number in 0..4 {
+            reader.push("actor:1", "echo", json!({ "text": numbered(number, 30_000) }));
+            reader.push("actor:1", "shout", json!({"text": "between"}));
+        }
+        assert!(!world.step(1), "there is more to write");
+        // The next turn's own bytes stand where those of the first stood.
+        let echo = neighbour.push("actor:1", "echo", json!({"text": "y".repeat(100_000)}));
+        world.run();
+        assert!(neighbour.take_reply(&echo).is_ok());
+        assert_eq!(reader.peek(), ["phx_reply", "shout"].repeat(4));
+        assert_eq!(numbers(&mut reader, 30_000), [0, 1, 2, 3]);
+        drop((reader.finish(), neighbour.finish()));
+        world.assert_rest();
+    }
+}
+
+#[test]
 fn what_comes_while_a_backlog_goes_out_comes_behind_it() {
     let mut world = World::new(1);
     let (mut reader, mut neighbour) = blocked(&mut world, 20, 20_000);
@@ -180,6 +204,23 @@ fn who_owes_more_than_the_bound_is_closed_and_nobody_else() {
         }
         world.assert_rest();
         assert_eq!(world.app.take_log().len(), 6, "three terminated and dropped");
+    }
+}
+
+#[test]
+fn what_was_written_is_no_longer_owed() {
+    let limits = Limits { max_send_queue: 10_000, ..Limits::default() };
+    let mut world = World::with_limits(1, limits);
+    let mut reader = world.join(0, Version::V2, "actor:1");
+    for round in 0..10 {
+        reader.pipe.borrow_mut().room = Some(round);
+        for _ in 0..5 {
+            reader.push("actor:1", "flood", json!({"count": 2, "size": 400}));
+            world.run();
+        }
+        reader.pipe.borrow_mut().room = None;
+        world.run();
+        assert_eq!(reader.take().len(), 10, "round {round}");
     }
 }
 

@@ -182,6 +182,17 @@ pub trait Channel: Sized + 'static {
         Ok(())
     }
 
+    /// Hears that at least one broadcast of `topic`, its own or one it subscribed to, did not reach
+    /// this channel and its client, because the queue between two shards was full. Unless written
+    /// it ends the channel with `phx_error`, so that the client joins again and loads anew.
+    ///
+    /// # Errors
+    ///
+    /// Any error ends the channel with `phx_error`.
+    async fn handle_gap(&mut self, topic: &str, _cx: &mut Context<'_, Self>) -> Result<(), Crash> {
+        Err(Crash::new(format!("missed a broadcast on {topic}: a shard's queue was full")))
+    }
+
     /// Runs when the channel ends: after a leave, a stop, an error, or the connection's end. Not
     /// after a panic, nor when the client joins the same topic anew. Pushes still work while the
     /// connection lives.

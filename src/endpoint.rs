@@ -23,7 +23,6 @@ use crate::shard::mount::{
     Blueprint, Connect, ConnectFailure, Connected, Handler, Pattern, RouteHandler,
 };
 use crate::shard::process::{self, GlobalProcessId, RouteShared};
-use crate::shard::remote::Outside;
 use crate::shard::start::{self, Plan, Shards};
 use crate::shard::{self, Local, Shared};
 use crate::socket::{ConnectInfo, Request, SocketHandler};
@@ -656,7 +655,7 @@ impl Handle {
         }
         let mut missed = 0;
         for remote in self.interested(topic) {
-            if remote.send(Outside::Broadcast(broadcast.clone())).is_err() {
+            if !remote.broadcast(&broadcast) {
                 missed += 1;
             }
         }

@@ -25,6 +25,7 @@ pub(crate) mod topics;
 
 pub(crate) mod send_queue;
 
+pub(crate) mod gaps;
 pub(crate) mod interest;
 pub(crate) mod mesh;
 pub(crate) mod remote;
@@ -266,6 +267,8 @@ impl<I: Io> Shard<I> {
         self.take_woken();
         self.run_ready();
         self.take_outside();
+        // Behind what was queued before it.
+        self.local.core.borrow_mut().take_gaps(&self.inbox.gaps);
         self.begin_drain();
         self.run_ready();
         self.flush();
@@ -497,6 +500,7 @@ impl Inbox {
         let core = local.core.borrow();
         self.outside.is_empty()
             && self.woken.is_empty()
+            && self.gaps.is_empty()
             && core.mesh.is_empty()
             && (core.draining.is_some() || !local.shared.stopping.load(Ordering::SeqCst))
     }

@@ -187,6 +187,8 @@ pub(crate) enum Mail {
     Out(Broadcast),
     /// A broadcast of another topic.
     Broadcast(Broadcast),
+    /// A broadcast that was missed.
+    Gap(Broadcast),
     Info(Box<dyn Any + Send>),
     /// An interval's message, made when its turn comes.
     Tick(MakeInfo),
@@ -275,6 +277,7 @@ pub(crate) enum Call<'a> {
     Event { message_ref: RefBuf, event: Field<'a>, payload: PayloadRef<'a> },
     Out(Broadcast),
     Broadcast(Broadcast),
+    Gap(Broadcast),
     Info(Box<dyn Any + Send>),
     Tick(MakeInfo),
     Terminate(Stop),
@@ -424,6 +427,7 @@ enum TypedCall<C: Channel> {
     Unknown(Box<Unknown>),
     Out(Broadcast),
     Broadcast(Broadcast),
+    Gap(Broadcast),
     Info(C::Info),
     Terminate(Stop),
 }
@@ -460,6 +464,7 @@ impl<C: Channel> TypedCall<C> {
             }
             Call::Out(message) => Self::Out(message),
             Call::Broadcast(message) => Self::Broadcast(message),
+            Call::Gap(message) => Self::Gap(message),
             Call::Info(info) => Self::info(info),
             Call::Tick(make) => Self::info(make()),
             Call::Terminate(reason) => Self::Terminate(reason),
@@ -514,6 +519,9 @@ fn drive<C: Channel>(
             (Some(channel), TypedCall::Out(message)) => channel.handle_out(&message, &mut cx).await,
             (Some(channel), TypedCall::Broadcast(message)) => {
                 channel.handle_broadcast(&message, &mut cx).await
+            }
+            (Some(channel), TypedCall::Gap(missed)) => {
+                channel.handle_gap(missed.topic(), &mut cx).await
             }
             (Some(channel), TypedCall::Info(info)) => channel.handle_info(info, &mut cx).await,
             (Some(channel), TypedCall::Terminate(reason)) => {

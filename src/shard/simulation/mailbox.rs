@@ -97,7 +97,8 @@ fn who_can_not_queue_what_it_must_intercept_ends_and_its_client_is_told() {
     let events: Vec<_> = busy.take().into_iter().map(|message| message.event).collect();
     assert_eq!(events, ["phx_reply", "phx_error"]);
     assert!(world.app.take_log()[0].starts_with("actor:1 terminated: Error"));
-    drop((busy.finish(), idle.finish()));
+    busy.finish();
+    idle.finish();
     world.assert_rest();
 }
 

@@ -88,7 +88,8 @@ fn a_full_socket_holds_up_nobody_else_and_loses_nothing() {
     reader.read();
     assert_eq!(numbers(&mut reader, 100), [0, 1, 2, 3, 4]);
     assert_eq!(reader.pipe.borrow().sends, 3 + 1, "upgrade, join, the refusal; then all the rest");
-    drop((reader.finish(), neighbour.finish()));
+    reader.finish();
+    neighbour.finish();
     world.assert_rest();
 }
 
@@ -109,7 +110,8 @@ fn a_backlog_goes_out_in_writes_of_a_bounded_size() {
         assert_eq!(got, (0..30).collect::<Vec<_>>(), "room {room:?}");
         let sends = reader.pipe.borrow().sends - refused;
         assert!(room.is_some() || sends == 5, "seven fit into a write, so not {sends} writes");
-        drop((reader.finish(), neighbour.finish()));
+        reader.finish();
+        neighbour.finish();
         world.assert_rest();
     }
 }
@@ -142,7 +144,8 @@ fn what_one_turn_queues_beyond_a_write_outlives_the_turn() {
         assert!(neighbour.take_reply(&echo).is_ok());
         assert_eq!(reader.peek(), ["phx_reply", "shout"].repeat(4));
         assert_eq!(numbers(&mut reader, 30_000), [0, 1, 2, 3]);
-        drop((reader.finish(), neighbour.finish()));
+        reader.finish();
+        neighbour.finish();
         world.assert_rest();
     }
 }
@@ -236,7 +239,8 @@ fn a_connection_that_breaks_while_it_is_written_to_is_closed() {
     assert!(broken.is_closed());
     assert_eq!((sender.take_texts().len(), reader.take_texts().len()), (1, 1));
     assert_eq!(world.app.take_log(), ["actor:1 terminated: Closed", "actor:1 dropped"]);
-    drop((sender.finish(), reader.finish()));
+    sender.finish();
+    reader.finish();
     world.assert_rest();
 }
 

@@ -544,3 +544,111 @@ fn send_reply<C: Channel>(cx: &Context<'_, C>, reply: Reply) -> Result<(), Crash
     cx.env.core().reply(cx.env.process, &cx.message_ref, status, &response)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::NoEvents;
+    use crate::socket::ConnectInfo;
+    use crate::{Join, Joined};
+
+    struct Visitor;
+
+    impl SocketHandler for Visitor {
+        type App = ();
+        type Params = ();
+
+        async fn connect(_: (), _: &ConnectInfo<()>) -> Result<Self, Rejection> {
+            Ok(Self)
+        }
+    }
+
+    /// A channel whose state is a number.
+    struct Counter(#[expect(dead_code, reason = "it is only held")] u64);
+
+    impl Channel for Counter {
+        type Socket = Visitor;
+        type Params = ();
+        type Event = NoEvents;
+        type Info = ();
+
+        async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> {
+            Ok(Joined::new(Self(0)))
+        }
+
+        async fn handle_in(
+            &mut self,
+            event: NoEvents,
+            _: &mut Context<'_, Self>,
+        ) -> Result<Reply, Crash> {
+            match event {}
+        }
+    }
+
+    #[test]
+    fn a_joined_channel_costs_what_it_did() {
+        assert_eq!(size_of::<Process>(), PROCESS);
+        assert_eq!(size_of::<Mailbox>(), 8);
+        type Resting = ChannelCell<Counter, std::future::Ready<Finished<Counter>>>;
+        assert_eq!(size_of::<Resting>() - size_of::<Counter>(), CELL);
+    }
+
+    fn info(number: u32) -> Mail {
+        Mail::Info(Box::new(number))
+    }
+
+    fn number(mail: Option<Mail>) -> Option<u32> {
+        match mail? {
+            Mail::Info(info) => (info as Box<dyn Any>).downcast().ok().map(|number| *number),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_mailbox_gives_back_in_order_and_owns_nothing_when_it_is_empty() {
+        let mut mailbox = Mailbox::default();
+        assert!(mailbox.is_empty() && mailbox.pop().is_none());
+        (0..3).for_each(|it| mailbox.push(info(it)));
+        assert_eq!(mailbox.len(), 3);
+        let given: Vec<_> = std::iter::from_fn(|| number(mailbox.pop())).collect();
+        assert_eq!(given, [0, 1, 2]);
+        assert!(mailbox.is_empty() && mailbox.0.is_none());
+        (3..5).for_each(|it| mailbox.push(info(it)));
+        assert_eq!(mailbox.take().len(), 2);
+        assert!(mailbox.is_empty() && mailbox.take().is_empty());
+    }
+
+    #[test]
+    fn an_id_of_a_process_that_has_ended_finds_nobody() {
+        let mut processes = Processes::default();
+        let first = processes.insert(process);
+        assert_eq!(ProcessId::unpack(first.pack()), first);
+        assert!(processes.remove(first).is_some());
+        let second = processes.insert(process);
+        assert_eq!(first.index, second.index);
+        assert!(processes.find(first).is_none() && processes.remove(first).is_none());
+        assert_eq!(processes.ids(), [second]);
+    }
+
+    fn process(id: ProcessId) -> Process {
+        let mut topics = super::super::topics::Topics::new();
+        Process {
+            generation: id.generation,
+            status: Status::Joined,
+            mount: 0,
+            route: 0,
+            null_join_ref: false,
+            connection: ConnectionId::new(0, 0, 1),
+            topic: topics.hold("topic"),
+            position: None,
+            join_ref: RefBuf::null(),
+            mailbox: Mailbox::default(),
+            cell: None,
+            rare: None,
+        }
+    }
+
+    const PROCESS: usize = 88;
+    /// Besides the state: the way to its route, its socket and its topic.
+    const CELL: usize = 72;
+}

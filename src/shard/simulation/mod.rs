@@ -15,14 +15,17 @@
 //!
 //! Whoever fails here fails again with the same seed.
 
+// The world.
 mod actor;
 mod client;
 mod kernel;
 mod random;
 mod world;
 
+// What is true in it.
 mod deadlines;
 mod mailbox;
+mod owing;
 mod sending;
 mod storm;
 mod strangers;

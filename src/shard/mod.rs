@@ -400,9 +400,7 @@ impl<I: Io> Shard<I> {
         for id in std::mem::take(&mut core.disconnecting) {
             core.close_socket(id, 1001, &Stop::Closed);
         }
-        for id in std::mem::take(&mut core.overdue_readers) {
-            core.close_reader(id);
-        }
+        core.close_readers();
     }
 
     fn begin_drain(&mut self) {
@@ -430,6 +428,11 @@ impl<I: Io> Shard<I> {
         for id in self.broken.drain(..) {
             core.close_now(id);
         }
+        // What one turn has queued is not held against anybody before he had a chance to take it.
+        for id in std::mem::take(&mut core.send_queue.refused) {
+            core.check_backlog(id);
+        }
+        core.close_readers();
         core.advance_endings();
         for id in core.shut_down.drain(..) {
             self.io.shutdown(id);

@@ -118,6 +118,8 @@ pub(crate) struct SendQueue {
     /// Connections that are [`Flow::Later`].
     later: Vec<ConnectionId>,
     unsent: Vec<Unsent>,
+    /// Connections that took less than their write of the last flush.
+    pub(crate) refused: Vec<ConnectionId>,
     /// Bytes of arena that the last turns needed, to give memory back after a storm.
     used: usize,
     /// Writes handed to the kernel since the start.
@@ -266,6 +268,7 @@ impl SendQueue {
             connection.outbox.push_front(Pending::Frame(rest));
             connection.outbox.flow = Flow::Blocked;
             io.await_writable(unsent.id);
+            self.refused.push(unsent.id);
         }
         for id in more {
             let Some(connection) = connections.find(id) else { continue };

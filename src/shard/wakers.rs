@@ -164,27 +164,28 @@ mod tests {
     /// waker's thread wrote before: either it is listed anew, or that poll is still to come.
     #[test]
     fn no_wake_is_lost_between_two_polls() {
-        use std::sync::atomic::AtomicUsize;
-
-        const WAKES: usize = 20_000;
+        const WAKES: u64 = 20_000;
         let (remote, inbox) = remote();
         let alarm = Alarm::new(&remote);
         alarm.point_at(PROCESS);
-        let written = Arc::new(AtomicUsize::new(0));
-        let (waker, writes) = (alarm.waker.clone(), written.clone());
+        let (written, seen) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (waker, writes, reads) = (alarm.waker.clone(), written.clone(), seen.clone());
         let waking = std::thread::spawn(move || {
             for number in 1..=WAKES {
                 writes.store(number, Ordering::Relaxed);
                 waker.wake_by_ref();
+                // One ahead at most, so that the two threads meet all the time.
+                while reads.load(Ordering::Relaxed) + 1 < number {
+                    std::thread::yield_now();
+                }
             }
         });
-        let mut seen = 0;
-        while seen < WAKES {
+        while seen.load(Ordering::Relaxed) < WAKES {
             // As the shard does: taken off the list, then polled.
-            let patience = std::time::Duration::from_secs(10);
-            inbox.woken.recv_timeout(patience).expect("the last write is followed by a wake");
+            let patience = std::time::Duration::from_secs(5);
+            inbox.woken.recv_timeout(patience).expect("what was written is followed by a wake");
             alarm.prepare();
-            seen = written.load(Ordering::Relaxed);
+            seen.store(written.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         waking.join().expect("it only wakes");
     }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
-use crate::channel::{Address, Channel, Rejection};
+use crate::address::Address;
+use crate::channel::{Channel, Rejection};
 use crate::config::Limits;
 use crate::error::Error;
 use crate::io::{self, Config, kernel, listener};

@@ -52,9 +52,9 @@ use std::time::{Duration, Instant};
 
 use crate::channel::Stop;
 use crate::config::Limits;
-use crate::endpoint::Route;
 use crate::io::{Completion, ConnectionId, Io};
 use crate::pubsub::Broadcast;
+use crate::response::Route;
 
 use blocking::Pool;
 use connection::{Connections, Phase};

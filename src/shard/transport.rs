@@ -18,11 +18,11 @@ use super::topics::{Kind, Subscriber};
 use super::wakers::Alarm;
 use super::{Core, Dead, Local, panics};
 use crate::channel::Stop;
-use crate::endpoint::{Response, Route};
 use crate::io::ConnectionId;
 use crate::protocol::http::{self, AcceptKey, Param, UpgradeError};
 use crate::protocol::phoenix::{self, Ref, Version};
 use crate::protocol::websocket::{self, Input, Limits, Message};
+use crate::response::{Response, Route};
 use crate::socket::Request;
 
 /// A request that is answered when `connect` has decided.

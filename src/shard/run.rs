@@ -1,7 +1,6 @@
 //! Running callbacks, and what follows when they end.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
@@ -92,7 +91,7 @@ impl Local {
             Err(panic) => {
                 self.keep_spare(alarm);
                 // Its drop may panic too, and that must not be the server's end either.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(cell)));
+                let _ = panics::catch(|| drop(cell));
                 let behind = self.core.borrow_mut().panicked(id, &panic);
                 self.after_join(id, behind);
                 None

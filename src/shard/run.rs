@@ -6,7 +6,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use super::process::{Call, Cell, Mail, Outcome, Process, ProcessId, Status};
 use super::session::reason;
-use super::timers::Due;
+use super::timers::{Due, later};
 use super::topics::{Kind, Subscriber, TopicIndex};
 use super::wakers::Alarm;
 use super::{Core, Dead, Local, panics};
@@ -386,7 +386,7 @@ impl Core {
 
     /// Sets the time by which a process that ends is dropped: once, from when that began.
     fn limit_end(&mut self, id: ProcessId) {
-        let deadline = self.now + self.limits.terminate_timeout;
+        let deadline = later(self.now, self.limits.terminate_timeout);
         let rare = self.processes.find(id).map(|process| process.rare.get_or_insert_default());
         if let Some(rare) = rare.filter(|rare| rare.overdue.is_none()) {
             rare.overdue = Some(self.timers.add(deadline, Due::Overdue(id)));

@@ -734,7 +734,8 @@ fn to_request(head: &http::Head<'_>, bytes: &[u8], peer: SocketAddr) -> Request 
     }
 }
 
-/// The wheel's measure.
+/// The wheel's measure. It leaves room for an instant that it is added to.
 fn ceil_seconds(duration: std::time::Duration) -> u32 {
-    u32::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(u32::MAX / 2)
+    let seconds = duration.as_millis().div_ceil(1000);
+    u32::try_from(seconds).unwrap_or(u32::MAX).min(u32::MAX / 2)
 }

@@ -64,7 +64,7 @@ impl Core {
 
     /// Queues a finished frame for one socket, if it is still there.
     pub(crate) fn send_frame(&mut self, id: ConnectionId, frame: Bytes) {
-        if self.connections.session(id).is_none() {
+        if self.connections.session(id).is_none() || self.is_flooded(id) {
             return;
         }
         let connection = self.connections.find(id).expect("just seen");

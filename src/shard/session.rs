@@ -276,7 +276,8 @@ impl Core {
         self.answer(id, message.join_ref.clone(), message, "error", &reason("overloaded"));
     }
 
-    /// Encodes one frame for one socket and queues it. Nothing happens if the socket is gone.
+    /// Encodes one frame for one socket and queues it. Nothing happens if the socket is gone, or is
+    /// to be closed for all that waits for it already.
     pub(crate) fn write<R>(
         &mut self,
         id: ConnectionId,
@@ -284,6 +285,9 @@ impl Core {
         encode: impl FnOnce(Version, &mut Vec<u8>) -> Result<R, EncodeError>,
     ) -> Result<(), EncodeError> {
         let Some(version) = self.connections.version(id) else { return Ok(()) };
+        if self.is_flooded(id) {
+            return Ok(());
+        }
         let arena = self.send_queue.arena();
         let start = arena.len();
         websocket::try_write_frame(arena, frame_opcode(payload), |out| encode(version, out))?;

@@ -114,8 +114,13 @@ impl Local {
             rest = &mut rest[size..];
             match handled {
                 Handled::Answered => {
-                    let core = self.core.borrow_mut();
+                    let mut core = self.core.borrow_mut();
                     head.deadline = core.seconds_begun() + core.head_timeout();
+                    if core.is_flooded(id) {
+                        // He is closed; what else he asks for is not looked at.
+                        core.put_back(id, Phase::Head(head));
+                        return;
+                    }
                 }
                 Handled::Last => {
                     self.core.borrow_mut().begin_ending(id, EndingStep::Shutdown);
@@ -434,6 +439,9 @@ impl Core {
 
     /// Queues bytes that are no message: an HTTP answer, a control frame.
     fn write_bytes(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.is_flooded(id) {
+            return;
+        }
         let Some(connection) = self.connections.find(id) else { return };
         let arena = self.send_queue.arena();
         let start = arena.len();
@@ -632,6 +640,28 @@ impl Core {
             _ => self.close_now(id),
         }
         None
+    }
+
+    /// Whether so much waits for a connection that nothing more is made for it: then it is noted, to
+    /// be closed at the end of the turn.
+    ///
+    /// Unlike [`check_backlog`](Self::check_backlog) this counts what the kernel has not been
+    /// offered yet. A turn reads ten thousand small requests of one client; were each answer a
+    /// large one, memory would be gone before the turn is. There is room for one message of the
+    /// largest size before what he owes begins to count.
+    #[inline]
+    pub(crate) fn is_flooded(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.find(id) else { return false };
+        let max_owed = self.limits.max_send_queue;
+        let max_queued = max_owed.saturating_add(self.limits.max_message_size);
+        let outbox = &connection.outbox;
+        if outbox.owes() <= max_owed && self.send_queue.waiting(outbox) <= max_queued {
+            return false;
+        }
+        if self.overdue_readers.last() != Some(&id) {
+            self.overdue_readers.push(id);
+        }
+        true
     }
 
     /// Notes a connection whose reader does not read, to be closed at the end of the turn.

@@ -50,7 +50,8 @@ pub struct Limits {
     /// Messages waiting for a channel whose callback is not done, or whose join runs. Default
     /// 1,000. Past it: a client's message is answered with `{"reason":"overloaded"}`, an
     /// [`Address`](crate::Address) gets [`Full`](crate::AddressError::Full), and a broadcast that
-    /// must be intercepted ends the channel with `phx_error`.
+    /// must be intercepted ends the channel with `phx_error`. A client's message is also answered
+    /// so while those that wait have as many bytes as [`max_message_size`](Self::max_message_size).
     pub max_mailbox: usize,
     /// Time that a channel has to end, from when its connection goes or the server stops, or from
     /// its own `terminate`: for the callback that runs then and for `terminate` together. Default

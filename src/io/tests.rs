@@ -402,6 +402,27 @@ fn running_out_of_buffers_delays_and_loses_nothing() {
     }
 }
 
+/// Whoever is armed first takes all buffers there are. When the others went to the end of the line
+/// for it, twelve clients that were armed four at a time were served as if they were three.
+#[test]
+fn of_many_who_send_without_end_everybody_has_his_turn() {
+    for incremental_buffers in [false, true] {
+        let config =
+            Config { buffers_per_ring: 4, buffer_size: 64, incremental_buffers, ..small() };
+        let mut server = Server::new(config);
+        let mut clients: Vec<_> = (0..12).map(|_| server.connect()).collect();
+        let ids = server.accept_from(&clients);
+        for client in &mut clients {
+            client.write_all(&[1; 20_000]).unwrap();
+        }
+        for _ in 0..4 * clients.len() {
+            server.turn();
+        }
+        let served = ids.iter().filter(|id| !server.received(**id).is_empty()).count();
+        assert_eq!(served, clients.len(), "incremental: {incremental_buffers}");
+    }
+}
+
 #[test]
 fn a_closed_connection_that_waits_for_a_buffer_is_forgotten() {
     let config = Config { buffers_per_ring: 1, buffer_size: 16, ..small() };

@@ -43,12 +43,15 @@ pub struct Limits {
     /// Past it: close 1002, as Phoenix under Bandit (clients reconnect after it).
     pub idle_timeout: Duration,
     /// Bytes waiting for a reader that does not read. Default 4 MiB. Past it: the connection is
-    /// closed at once.
+    /// closed at once. So is one for which more than this and a message of
+    /// [`max_message_size`](Self::max_message_size) together comes up in one go, before the kernel
+    /// could be offered any of it.
     pub max_send_queue: usize,
     /// Messages waiting for a channel whose callback is not done, or whose join runs. Default
     /// 1,000. Past it: a client's message is answered with `{"reason":"overloaded"}`, an
     /// [`Address`](crate::Address) gets [`Full`](crate::AddressError::Full), and a broadcast that
-    /// must be intercepted ends the channel with `phx_error`.
+    /// must be intercepted ends the channel with `phx_error`. A client's message is also answered
+    /// so while those that wait have as many bytes as [`max_message_size`](Self::max_message_size).
     pub max_mailbox: usize,
     /// Time that a channel has to end, from when its connection goes or the server stops, or from
     /// its own `terminate`: for the callback that runs then and for `terminate` together. Default

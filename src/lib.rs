@@ -90,14 +90,20 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("simurgh runs on Linux only: it is built on io_uring");
 
+mod address;
 mod channel;
 mod config;
+mod context;
 mod endpoint;
 mod error;
 mod event;
+mod handle;
+mod mount;
 mod params;
 mod payload;
 mod pubsub;
+mod response;
+mod running;
 mod socket;
 
 pub mod demo;
@@ -114,17 +120,20 @@ mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use channel::{
-    Address, AddressError, Channel, Context, Crash, Join, Joined, Rejection, Reply, ReplyError,
-    SendError, SocketRef, Stop, Topic,
-};
+pub use address::{Address, AddressError, ReplyError, SocketRef};
+pub use channel::{Channel, Crash, Join, Joined, Rejection, Reply, Stop, Topic};
 pub use config::Limits;
-pub use endpoint::{Builder, Endpoint, Handle, HandleError, Mount, NewMount, Response, Running};
+pub use context::{Context, SendError};
+pub use endpoint::{Builder, Endpoint};
 pub use error::Error;
 pub use event::{EventError, FromEvent, NoEvents, RawEvent};
+pub use handle::{Handle, HandleError};
+pub use mount::{Mount, NewMount};
 pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
 pub use protocol::http::{Param, Params};
 pub use pubsub::{Broadcast, BroadcastError};
+pub use response::Response;
+pub use running::Running;
 pub use shard::blocking::BlockingError;
 pub use shard::counters::ShardCounts;
 pub use shard::timers::Sleep;

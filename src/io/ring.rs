@@ -27,6 +27,9 @@ pub(super) struct Ring {
     kept: VecDeque<cqueue::Entry>,
     /// Slots and generations of connections that found no buffer, the longest waiting first.
     pub(super) starved: VecDeque<(u32, u32)>,
+    /// The same of those who stood first, and found none again because others before them took all.
+    /// They keep their places.
+    pub(super) passed_over: VecDeque<(u32, u32)>,
     /// Has sends that are not settled.
     pub(super) sending: bool,
     /// With so many completions ready, no more are fetched.
@@ -61,6 +64,7 @@ impl Ring {
             slots: Slots::new(config.connections_per_ring),
             kept: VecDeque::new(),
             starved: VecDeque::new(),
+            passed_over: VecDeque::new(),
             sending: false,
             enough,
             rings_doorbell: false,
@@ -114,6 +118,7 @@ impl Ring {
     pub(super) fn gather(&mut self) {
         self.kept.shrink_to(USUAL);
         self.starved.shrink_to(USUAL);
+        self.passed_over.shrink_to(USUAL);
         loop {
             let submission = self.uring.submission();
             let pending = submission.len();
@@ -182,6 +187,7 @@ impl Ring {
     pub(super) fn has_news(&mut self) -> bool {
         !self.kept.is_empty()
             || !self.starved.is_empty()
+            || !self.passed_over.is_empty()
             || !self.uring.completion().is_empty()
             || self.uring.submission().cq_overflow()
     }
@@ -228,13 +234,28 @@ impl Ring {
         }
     }
 
+    /// The kernel has ended a receive for lack of buffers: it is armed anew when it is its turn.
+    ///
+    /// One client that sends without end takes all buffers there are as soon as it is armed. So who
+    /// was armed behind it goes back to the place it had; were it sent to the end of the line, the
+    /// same few could be first every time.
+    pub(super) fn starve(&mut self, slot: u32, generation: u32) {
+        let line =
+            if self.slots.is_hungry(slot) { &mut self.passed_over } else { &mut self.starved };
+        line.push_back((slot, generation));
+    }
+
     /// Arms the receives of those that found no buffer, no more than there are buffers: the rest
     /// would come back empty-handed.
     pub(super) fn feed_starved(&mut self) {
+        while let Some(first) = self.passed_over.pop_back() {
+            self.starved.push_front(first);
+        }
         for _ in 0..self.starved.len().min(self.buffers.count()) {
             let Some((slot, generation)) = self.starved.pop_front() else { return };
             if self.slots.is_open(slot as usize, generation) {
                 self.slots.begin(slot, Kind::Receive);
+                self.slots.set_hungry(slot, true);
                 self.push(&Operation::receive(slot, generation));
             }
         }

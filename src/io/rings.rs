@@ -201,7 +201,7 @@ impl Rings {
     /// How many connections wait for a buffer.
     #[cfg(test)]
     pub(crate) fn starved(&self) -> usize {
-        self.rings.iter().map(|ring| ring.starved.len()).sum()
+        self.rings.iter().map(|ring| ring.starved.len() + ring.passed_over.len()).sum()
     }
 
     /// How many accepts are under way.
@@ -459,10 +459,13 @@ fn received(ring: &mut Ring, id: ConnectionId, completion: &cqueue::Entry) -> Op
         }
         return None;
     }
+    if result > 0 {
+        ring.slots.set_hungry(slot, false);
+    }
     if !more && (result > 0 || result == -libc::ENOBUFS) {
         // The kernel has ended the receive, not the client. It is armed again when the buffers of
         // this turn are back.
-        ring.starved.push_back((slot, id.generation()));
+        ring.starve(slot, id.generation());
     }
     match (result, filled) {
         (1.., Some(filled)) => Some(News::Received { id, filled }),

@@ -20,6 +20,8 @@ struct Slot {
     generation: u32,
     /// What the kernel has in hand, a bit a [`Kind`]; and whether the connection is [`OPEN`].
     state: u16,
+    /// It waited for a buffer, was armed anew, and has received nothing since.
+    is_hungry: bool,
 }
 
 /// Whether the shard knows the connection. It shares a word with the kinds, of which none is zero.
@@ -53,7 +55,7 @@ impl Slots {
                     let room = self.capacity - self.slots.len();
                     self.slots.reserve_exact(room.min(GROWTH.max(self.slots.len() / 4)));
                 }
-                self.slots.push(Slot { generation: 1, state: 0 });
+                self.slots.push(Slot { generation: 1, state: 0, is_hungry: false });
                 self.slots.len() as u32 - 1
             }
             None => return None,
@@ -77,6 +79,7 @@ impl Slots {
         let entry = &mut self.slots[slot as usize];
         debug_assert_ne!(entry.state & OPEN, 0);
         entry.state &= !OPEN;
+        entry.is_hungry = false;
         entry.generation = following(entry.generation);
         self.open -= 1;
     }
@@ -100,6 +103,16 @@ impl Slots {
         // As long as it has, the slot is nobody else's: one generation has passed and no more, and
         // it is not open. An open connection of the generation that follows is its successor.
         entry.generation == following(generation) && entry.state & OPEN == 0 && self.has(slot, kind)
+    }
+
+    /// Notes whether a connection that waited for a buffer still needs one.
+    pub(super) fn set_hungry(&mut self, slot: u32, is_hungry: bool) {
+        self.slots[slot as usize].is_hungry = is_hungry;
+    }
+
+    /// Whether a connection has waited for a buffer and received nothing since.
+    pub(super) fn is_hungry(&self, slot: u32) -> bool {
+        self.slots[slot as usize].is_hungry
     }
 
     /// Whether the kernel has an operation of `kind` for `slot` in hand.

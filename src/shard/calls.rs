@@ -8,10 +8,10 @@ use bytes::Bytes;
 
 use super::process::{Mail, ProcessId};
 use super::remote::LateReply;
-use super::timers::{Due, MakeInfo, TimerId};
+use super::timers::{Due, MakeInfo, TimerId, later};
 use super::topics::{Kind, Removed, Subscriber, TopicIndex};
 use super::{Core, Dead};
-use crate::channel::AddressError;
+use crate::address::AddressError;
 use crate::io::ConnectionId;
 use crate::payload::Payload;
 use crate::protocol::phoenix::{EncodeError, Ref, RefBuf, Version};
@@ -64,7 +64,7 @@ impl Core {
 
     /// Queues a finished frame for one socket, if it is still there.
     pub(crate) fn send_frame(&mut self, id: ConnectionId, frame: Bytes) {
-        if self.connections.session(id).is_none() {
+        if self.connections.session(id).is_none() || self.is_flooded(id) {
             return;
         }
         let connection = self.connections.find(id).expect("just seen");
@@ -94,13 +94,13 @@ impl Core {
         delay: Duration,
         info: Box<dyn Any + Send>,
     ) {
-        let timer = self.timers.add(self.now + delay, Due::Info { process, info });
+        let timer = self.timers.add(later(self.now, delay), Due::Info { process, info });
         self.note_timer(process, timer);
     }
 
     pub(crate) fn send_every(&mut self, process: ProcessId, period: Duration, make: MakeInfo) {
         let period = period.max(Duration::from_millis(1));
-        let timer = self.timers.add(self.now + period, Due::Every { process, period, make });
+        let timer = self.timers.add(later(self.now, period), Due::Every { process, period, make });
         self.note_timer(process, timer);
     }
 

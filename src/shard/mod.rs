@@ -52,9 +52,9 @@ use std::time::{Duration, Instant};
 
 use crate::channel::Stop;
 use crate::config::Limits;
-use crate::endpoint::Route;
 use crate::io::{Completion, ConnectionId, Io};
 use crate::pubsub::Broadcast;
+use crate::response::Route;
 
 use blocking::Pool;
 use connection::{Connections, Phase};
@@ -65,7 +65,7 @@ use mount::{Blueprint, Mount};
 use process::{Mail, Process, ProcessId, Processes};
 use remote::{Inbox, Outside, Remote};
 use send_queue::SendQueue;
-use timers::{Due, Timers};
+use timers::{Due, Timers, later};
 use topics::Topics;
 use wakers::{Alarm, Woken};
 
@@ -455,8 +455,9 @@ impl<I: Io> Shard<I> {
         core.publish_counters();
         if let Some(since) = core.draining {
             let is_over = core.connections.len() == 0 && core.processes.len() == 0;
-            let patience = core.limits.terminate_timeout + core.limits.close_timeout;
-            if is_over || core.now > since + patience + Duration::from_secs(1) {
+            let Limits { terminate_timeout, close_timeout, .. } = core.limits;
+            let patience = terminate_timeout.saturating_add(close_timeout);
+            if is_over || core.now > later(since, patience) + Duration::from_secs(1) {
                 return Next::End;
             }
         }

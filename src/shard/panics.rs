@@ -16,10 +16,16 @@ pub(crate) fn catch<R>(callback: impl FnOnce() -> R) -> Result<R, String> {
     install_hook();
     let outer = CATCHING.replace(true);
     let result = catch_unwind(AssertUnwindSafe(callback));
+    let result = result.map_err(|payload| {
+        let caught = CAUGHT.take();
+        // What was panicked with is a value of the application's, and its drop may panic as well.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(payload);
+        }
+        caught.map_or_else(|| "panicked".to_owned(), |caught| format!("panicked {caught}"))
+    });
     CATCHING.set(outer);
-    result.map_err(|_| {
-        CAUGHT.take().map_or_else(|| "panicked".to_owned(), |caught| format!("panicked {caught}"))
-    })
+    result
 }
 
 /// Only a hook learns where a panic was. Ours keeps that for [`catch`] and leaves every other
@@ -53,6 +59,19 @@ mod tests {
         let caught = catch(|| panic!("no {}", "room")).expect_err("it panics");
         assert!(caught.starts_with("panicked at src/shard/panics.rs:"), "{caught}");
         assert!(caught.ends_with(": no room"), "{caught}");
+        assert_eq!(catch(|| 1), Ok(1));
+    }
+
+    #[test]
+    fn a_panic_whose_payload_panics_when_it_is_dropped_is_caught_whole() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                std::panic::panic_any(Bomb);
+            }
+        }
+        let caught = catch(|| std::panic::panic_any(Bomb)).expect_err("it panics");
+        assert!(caught.ends_with("with a payload that is no text"), "{caught}");
         assert_eq!(catch(|| 1), Ok(1));
     }
 }

@@ -27,7 +27,9 @@ use super::timers::{MakeInfo, TimerId};
 use super::topics::TopicIndex;
 use super::wakers::Alarm;
 use super::{Core, Local};
-use crate::channel::{Channel, Context, Crash, Rejection, Reply, Stop, Topic};
+use crate::channel::{Channel, Crash, Rejection, Reply, Stop, Topic};
+use crate::config::Limits;
+use crate::context::Context;
 use crate::event::{EventError, FromEvent, decode_params};
 use crate::io::ConnectionId;
 use crate::payload::{Payload, PayloadRef};
@@ -141,33 +143,49 @@ pub(crate) enum Status {
 
 /// What waits for a process: boxed, because most have nothing most of the time.
 #[derive(Default)]
-#[allow(clippy::box_collection, reason = "eight bytes at rest rather than thirty-two")]
-pub(crate) struct Mailbox(Option<Box<VecDeque<Mail>>>);
+pub(crate) struct Mailbox(Option<Box<Queue>>);
+
+#[derive(Default)]
+struct Queue {
+    mail: VecDeque<Mail>,
+    /// Bytes that clients have sent of it.
+    bytes: usize,
+}
 
 impl Mailbox {
     pub(crate) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |queue| queue.len())
+        self.0.as_ref().map_or(0, |queue| queue.mail.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
+    /// Whether a client's message finds no room: for so many that wait, or for their size.
+    pub(crate) fn is_full(&self, limits: &Limits) -> bool {
+        self.0.as_ref().is_some_and(|queue| {
+            queue.mail.len() >= limits.max_mailbox || queue.bytes >= limits.max_message_size
+        })
+    }
+
     pub(crate) fn push(&mut self, mail: Mail) {
-        self.0.get_or_insert_default().push_back(mail);
+        let queue = self.0.get_or_insert_default();
+        queue.bytes += mail.received();
+        queue.mail.push_back(mail);
     }
 
     pub(crate) fn pop(&mut self) -> Option<Mail> {
         let queue = self.0.as_mut()?;
-        let mail = queue.pop_front();
-        if queue.is_empty() {
+        let mail = queue.mail.pop_front();
+        queue.bytes -= mail.as_ref().map_or(0, Mail::received);
+        if queue.mail.is_empty() {
             self.0 = None;
         }
         mail
     }
 
     pub(crate) fn take(&mut self) -> VecDeque<Mail> {
-        self.0.take().map_or_else(VecDeque::new, |queue| *queue)
+        self.0.take().map_or_else(VecDeque::new, |queue| queue.mail)
     }
 }
 
@@ -195,6 +213,26 @@ pub(crate) enum Mail {
     /// Whatever the client sent for this topic while it was joining, to be looked at afterwards as
     /// if the join had held it up.
     Behind(Box<OwnedMessage>),
+}
+
+impl Mail {
+    /// Bytes that a client has sent for it, and that only it holds.
+    fn received(&self) -> usize {
+        match self {
+            Self::Event { message_ref, event, payload } => {
+                message_ref.as_ref().as_json().len() + event.len() + payload.as_bytes().len()
+            }
+            Self::Leave { message_ref } => message_ref.as_ref().as_json().len(),
+            Self::Behind(message) => {
+                let refs = [&message.join_ref, &message.message_ref];
+                refs.map(|part| part.as_ref().as_json().len()).iter().sum::<usize>()
+                    + message.topic.len()
+                    + message.event.len()
+                    + message.payload.as_bytes().len()
+            }
+            Self::Out(_) | Self::Broadcast(_) | Self::Gap(_) | Self::Info(_) | Self::Tick(_) => 0,
+        }
+    }
 }
 
 /// A client's message that outlives its receive buffer.
@@ -482,6 +520,7 @@ impl<C: Channel> TypedCall<C> {
 /// Runs one callback: the only future there is.
 ///
 /// One block and no `async fn`s inside one another, each of which would keep its arguments twice.
+#[allow(clippy::manual_async_fn, reason = "an async fn keeps its arguments beside its variables")]
 fn drive<C: Channel>(
     mut seat: Box<Seat<C>>,
     call: TypedCall<C>,

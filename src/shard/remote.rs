@@ -13,7 +13,7 @@ use super::gaps::{self, GapInbox, Gaps};
 use super::process::{Mail, ProcessId};
 use super::wakers::Woken;
 use super::{Local, with_current};
-use crate::channel::{AddressError, ReplyError};
+use crate::address::{AddressError, ReplyError};
 use crate::io::{ConnectionId, Doorbell};
 use crate::payload::Payload;
 use crate::protocol::phoenix::{RefBuf, Version};

@@ -1,13 +1,12 @@
 //! Running callbacks, and what follows when they end.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
 use super::process::{Call, Cell, Mail, Outcome, Process, ProcessId, Status};
 use super::session::reason;
-use super::timers::Due;
+use super::timers::{Due, later};
 use super::topics::{Kind, Subscriber, TopicIndex};
 use super::wakers::Alarm;
 use super::{Core, Dead, Local, panics};
@@ -93,7 +92,7 @@ impl Local {
             Err(panic) => {
                 self.keep_spare(alarm);
                 // Its drop may panic too, and that must not be the server's end either.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(cell)));
+                let _ = panics::catch(|| drop(cell));
                 let behind = self.core.borrow_mut().panicked(id, &panic);
                 self.after_join(id, behind);
                 None
@@ -388,7 +387,7 @@ impl Core {
 
     /// Sets the time by which a process that ends is dropped: once, from when that began.
     fn limit_end(&mut self, id: ProcessId) {
-        let deadline = self.now + self.limits.terminate_timeout;
+        let deadline = later(self.now, self.limits.terminate_timeout);
         let rare = self.processes.find(id).map(|process| process.rare.get_or_insert_default());
         if let Some(rare) = rare.filter(|rare| rare.overdue.is_none()) {
             rare.overdue = Some(self.timers.add(deadline, Due::Overdue(id)));

@@ -136,18 +136,26 @@ impl SendQueue {
         &mut self.arena
     }
 
+    /// Bytes waiting for one connection: those it has not taken, and what this turn has queued.
+    #[inline]
+    pub(crate) fn waiting(&self, outbox: &Outbox) -> usize {
+        let first = match self.batch.get(outbox.place as usize) {
+            Some((_, first)) if outbox.turn == self.turn => first.len(),
+            _ => 0,
+        };
+        first + outbox.backlog_bytes as usize
+    }
+
     /// Queues what was appended to the arena from `start` on.
     pub(crate) fn queue_written(&mut self, id: ConnectionId, outbox: &mut Outbox, start: usize) {
         let end = self.arena.len();
-        if outbox.flow != Flow::Open {
-            let frame = Bytes::copy_from_slice(&self.arena[start..]);
-            self.arena.truncate(start);
-            outbox.push_back(Pending::Frame(Rc::new(frame)));
-            return;
+        if outbox.flow == Flow::Open && end <= ARENA_MAX {
+            let (start, end) = (start as u32, end as u32);
+            return self.queue(id, outbox, Pending::Turn { start, end });
         }
-        // The arena of one turn is bounded by what one turn reads and runs.
-        let (start, end) = (start as u32, u32::try_from(end).expect("an arena is below 4 GiB"));
-        self.queue(id, outbox, Pending::Turn { start, end });
+        let frame = Bytes::copy_from_slice(&self.arena[start..]);
+        self.arena.truncate(start);
+        self.queue_frame(id, outbox, &Rc::new(frame));
     }
 
     /// Queues a shared frame.
@@ -298,7 +306,8 @@ impl SendQueue {
                 size <= MAX_WRITE
             })
             .count();
-        let gathered = if count <= 1 {
+        // What does not fit into the arena any more goes out frame by frame.
+        let gathered = if count <= 1 || self.arena.len() + MAX_WRITE > ARENA_MAX {
             (!backlog.is_empty()).then(|| backlog.remove(0))?
         } else {
             let start = self.arena.len() as u32;
@@ -337,6 +346,9 @@ impl SendQueue {
 /// Bytes joined for one write. More than a socket's usual room, so that joining pays; little
 /// enough to be copied within a turn.
 const MAX_WRITE: usize = 64 << 10;
+/// Bytes of arena that one turn uses. Places in it are 32 bits, and a fan-out to a million that
+/// joins a few frames for each would need more than these say.
+const ARENA_MAX: usize = 256 << 20;
 /// What arena and batch keep over a quiet time.
 const ARENA_KEPT: usize = 64 << 10;
 const BATCH_KEPT: usize = 16 << 10;

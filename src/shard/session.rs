@@ -114,13 +114,12 @@ impl Core {
         event: &str,
         message: &Message<'a>,
     ) -> Next<'a> {
-        let max_mailbox = self.limits.max_mailbox;
         let process = self.processes.find(process_id).expect("a session's channel has its process");
         if process.status == Status::Joining {
-            if process.mailbox.len() < max_mailbox {
-                process.mailbox.push(Mail::Behind(Box::new(own(topic, message))));
-            } else {
+            if process.mailbox.is_full(&self.limits) {
                 self.answer_overloaded(id, message);
+            } else {
+                process.mailbox.push(Mail::Behind(Box::new(own(topic, message))));
             }
             return Next::Nothing;
         }
@@ -145,7 +144,7 @@ impl Core {
             let call = Call::Event { message_ref, event: message.event.clone(), payload };
             return Next::Run(process_id, call);
         }
-        if process.mailbox.len() >= max_mailbox {
+        if process.mailbox.is_full(&self.limits) {
             self.answer_overloaded(id, message);
         } else if event == "phx_leave" {
             process.mailbox.push(Mail::Leave { message_ref });
@@ -276,7 +275,8 @@ impl Core {
         self.answer(id, message.join_ref.clone(), message, "error", &reason("overloaded"));
     }
 
-    /// Encodes one frame for one socket and queues it. Nothing happens if the socket is gone.
+    /// Encodes one frame for one socket and queues it. Nothing happens if the socket is gone, or is
+    /// to be closed for all that waits for it already.
     pub(crate) fn write<R>(
         &mut self,
         id: ConnectionId,
@@ -284,6 +284,9 @@ impl Core {
         encode: impl FnOnce(Version, &mut Vec<u8>) -> Result<R, EncodeError>,
     ) -> Result<(), EncodeError> {
         let Some(version) = self.connections.version(id) else { return Ok(()) };
+        if self.is_flooded(id) {
+            return Ok(());
+        }
         let arena = self.send_queue.arena();
         let start = arena.len();
         websocket::try_write_frame(arena, frame_opcode(payload), |out| encode(version, out))?;

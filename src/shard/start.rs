@@ -11,9 +11,9 @@ use super::mount::Blueprint;
 use super::remote::Remote;
 use super::{Next, Parts, Shard, Shared, mesh};
 use crate::config::Limits;
-use crate::endpoint::Route;
 use crate::error::Error;
 use crate::io::{self, Config, Doorbell, Rings, ShardThread};
+use crate::response::Route;
 
 /// What the shards are to be started with.
 pub(crate) struct Plan {

@@ -112,6 +112,12 @@ impl Timers {
     }
 }
 
+/// The instant so much later. Whoever says `Duration::MAX` means never, and nobody sees the end of
+/// the thirty years that it is here.
+pub(crate) fn later(now: Instant, delay: Duration) -> Instant {
+    now.checked_add(delay).unwrap_or_else(|| now + Duration::from_secs(30 * 365 * 24 * 60 * 60))
+}
+
 /// Waits for a time to pass; made by [`Context::sleep`](crate::Context::sleep).
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Sleep {
@@ -140,7 +146,7 @@ impl Future for Sleep {
         let mut core = this.local.core.borrow_mut();
         match this.timer {
             None => {
-                let at = core.now + this.duration;
+                let at = later(core.now, this.duration);
                 this.timer = Some(core.timers.add(at, Due::Wake(cx.waker().clone())));
                 Poll::Pending
             }
@@ -203,6 +209,13 @@ mod tests {
         assert_eq!(process(timers.next_due(now)), Some(2));
         assert_eq!(process(timers.next_due(now)), None);
         assert_eq!(timers.len(), 0);
+    }
+
+    #[test]
+    fn a_delay_that_no_clock_can_tell_is_a_long_one() {
+        let now = Instant::now();
+        assert!(later(now, Duration::MAX) > now + Duration::from_secs(1_000_000));
+        assert_eq!(later(now, Duration::from_secs(1)), now + Duration::from_secs(1));
     }
 
     #[test]

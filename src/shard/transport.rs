@@ -18,11 +18,11 @@ use super::topics::{Kind, Subscriber};
 use super::wakers::Alarm;
 use super::{Core, Dead, Local, panics};
 use crate::channel::Stop;
-use crate::endpoint::{Response, Route};
 use crate::io::ConnectionId;
 use crate::protocol::http::{self, AcceptKey, Param, UpgradeError};
 use crate::protocol::phoenix::{self, Ref, Version};
 use crate::protocol::websocket::{self, Input, Limits, Message};
+use crate::response::{Response, Route};
 use crate::socket::Request;
 
 /// A request that is answered when `connect` has decided.
@@ -444,6 +444,9 @@ impl Core {
 
     /// Queues bytes that are no message: an HTTP answer, a control frame.
     fn write_bytes(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.is_flooded(id) {
+            return;
+        }
         let Some(connection) = self.connections.find(id) else { return };
         let arena = self.send_queue.arena();
         let start = arena.len();
@@ -644,6 +647,28 @@ impl Core {
         None
     }
 
+    /// Whether so much waits for a connection that nothing more is made for it: then it is noted, to
+    /// be closed at the end of the turn.
+    ///
+    /// Unlike [`check_backlog`](Self::check_backlog) this counts what the kernel has not been
+    /// offered yet. A turn reads ten thousand small requests of one client; were each answer a
+    /// large one, memory would be gone before the turn is. There is room for one message of the
+    /// largest size before what he owes begins to count.
+    #[inline]
+    pub(crate) fn is_flooded(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.find(id) else { return false };
+        let max_owed = self.limits.max_send_queue;
+        let max_queued = max_owed.saturating_add(self.limits.max_message_size);
+        let outbox = &connection.outbox;
+        if outbox.owes() <= max_owed && self.send_queue.waiting(outbox) <= max_queued {
+            return false;
+        }
+        if self.overdue_readers.last() != Some(&id) {
+            self.overdue_readers.push(id);
+        }
+        true
+    }
+
     /// Notes a connection whose reader does not read, to be closed at the end of the turn.
     pub(crate) fn check_backlog(&mut self, id: ConnectionId) {
         let max = self.limits.max_send_queue;
@@ -746,7 +771,8 @@ fn to_request(head: &http::Head<'_>, bytes: &[u8], peer: SocketAddr) -> Request 
     }
 }
 
-/// The wheel's measure.
+/// The wheel's measure. It leaves room for an instant that it is added to.
 fn ceil_seconds(duration: std::time::Duration) -> u32 {
-    u32::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(u32::MAX / 2)
+    let seconds = duration.as_millis().div_ceil(1000);
+    u32::try_from(seconds).unwrap_or(u32::MAX).min(u32::MAX / 2)
 }

@@ -128,6 +128,39 @@ fn what_waits_for_a_join_and_for_a_channel_is_bounded() {
     });
 }
 
+/// A thousand messages of ten megabytes each could wait for every topic of every client.
+#[test]
+fn what_waits_is_bounded_in_bytes_too() {
+    let small = |endpoint: simurgh::Builder<_>| {
+        let mut limits = limits();
+        limits.max_message_size = 4 << 10;
+        endpoint.limits(limits)
+    };
+    with_each_version(small, |world, version| {
+        let mut client = world.client(version);
+        let large = json!("x".repeat(1_500));
+        let joined = client.send_join("room:1", Plan::join([wait("join")]));
+        for gate in ["join", "act"] {
+            if gate == "act" {
+                client.push("room:1", "act", script([wait("act")]));
+            }
+            let sent: Vec<_> =
+                (0..5).map(|_| client.push("room:1", "echo", large.clone())).collect();
+            for refused in &sent[3..] {
+                let reply = client.reply(refused).unwrap();
+                assert_eq!(reply.response, json!({"reason": "overloaded"}));
+            }
+            world.open(gate);
+            if gate == "join" {
+                assert!(client.reply(&joined).unwrap().is_ok());
+            }
+            for message_ref in &sent[..3] {
+                assert_eq!(client.reply(message_ref).unwrap().response, large);
+            }
+        }
+    });
+}
+
 #[test]
 fn a_connection_that_goes_drops_the_join_that_runs() {
     // shows: diff.disconnect-drops-the-join

@@ -84,3 +84,21 @@ fn the_time_before_the_request_does_not_lengthen_that_after_it() {
     drop(raw);
     server.await_rest();
 }
+
+/// Whoever wants no limit says `Duration::MAX`, and the sum of two of them ended the shard.
+#[test]
+fn a_time_out_may_be_without_end() {
+    let app = App::default();
+    let server = app::start_with(&app, |limits| {
+        limits.head_timeout = Duration::MAX;
+        limits.idle_timeout = Duration::from_secs(u64::from(u32::MAX));
+        limits.terminate_timeout = Duration::MAX;
+        limits.close_timeout = Duration::MAX;
+    });
+    let mut client = app::joined(&server, 0, Version::V2);
+    let asked = client.push("room:a", "echo", json!({}));
+    assert!(client.reply(asked).unwrap().is_ok());
+    drop(client);
+    server.await_rest();
+    server.stop();
+}

@@ -4,7 +4,7 @@
 //!   requests, url, checks, versions     before the socket is open
 //!   text, fields, binary, relayed       messages
 //!   websocket, sizes, close, idle       frames, and how a connection ends
-//!   connecting, slow_readers            clients that are slow, and connects that are
+//!   connecting, slow_readers, floods    clients that are slow, or ask for too much at once
 //!   startup, logs                       what the operator sees
 //! ```
 //!
@@ -16,6 +16,7 @@ mod checks;
 mod close;
 mod connecting;
 mod fields;
+mod floods;
 mod idle;
 mod logs;
 mod relayed;

@@ -1,0 +1,181 @@
+//! Mounts: a socket handler at a path, and the channels that its topics lead to.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::channel::{Channel, Rejection};
+use crate::params::from_params;
+use crate::protocol::http::Params;
+use crate::response::segments;
+use crate::shard::mount::{
+    Blueprint, Connect, ConnectFailure, Connected, Handler, Pattern, RouteHandler,
+};
+use crate::shard::process::{self, RouteShared};
+use crate::shard::{self, Local};
+use crate::socket::{ConnectInfo, Request, SocketHandler};
+
+/// A mount whose handler is still to be named.
+#[derive(Debug)]
+pub struct NewMount<A>(PhantomData<fn() -> A>);
+
+impl<A> NewMount<A> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+
+    /// Names the socket handler.
+    #[allow(clippy::unused_self, reason = "it is a step of the builder")]
+    pub fn handler<S: SocketHandler<App = A>>(self) -> Mount<S> {
+        Mount {
+            websocket_path: segments("websocket"),
+            routes: Vec::new(),
+            max_topics: None,
+            wrong: None,
+        }
+    }
+}
+
+/// A socket handler with its routes.
+pub struct Mount<S: SocketHandler> {
+    websocket_path: Vec<String>,
+    routes: Vec<(Pattern, MakeRoute<S>)>,
+    max_topics: Option<usize>,
+    wrong: Option<String>,
+}
+
+type MakeRoute<S> =
+    Arc<dyn Fn(&Rc<Local>, &Arc<<S as SocketHandler>::App>) -> Box<dyn RouteHandler> + Send + Sync>;
+
+impl<S: SocketHandler> Mount<S> {
+    /// Routes topics to a channel: those that begin with what stands before a final `*`, or exactly
+    /// this one. The first route that matches wins; at most 255.
+    #[must_use]
+    pub fn channel<C: Channel<Socket = S>>(self, pattern: &str) -> Self {
+        self.route::<C>(pattern, None)
+    }
+
+    /// Like [`channel`](Self::channel), with a value for the channel to see
+    /// ([`route_value`](crate::Context::route_value)).
+    #[must_use]
+    pub fn channel_with<C: Channel<Socket = S>>(
+        self,
+        pattern: &str,
+        value: impl Any + Send + Sync,
+    ) -> Self {
+        self.route::<C>(pattern, Some(Arc::new(value)))
+    }
+
+    /// Where behind the mount's path WebSockets are taken. Default `websocket`, where stock clients
+    /// look. It may be several segments, and have variables as the mount's path has.
+    #[must_use]
+    pub fn websocket_path(mut self, path: &str) -> Self {
+        self.websocket_path = segments(path);
+        self
+    }
+
+    /// How many topics a socket may have joined at once. Default: the endpoint's
+    /// [`max_topics`](Limits::max_topics).
+    #[must_use]
+    pub fn max_topics(mut self, max_topics: usize) -> Self {
+        self.max_topics = Some(max_topics);
+        self
+    }
+
+    /// What shards are to build, or what is wrong with it.
+    pub(crate) fn blueprint(
+        self,
+        path: &str,
+        app: Arc<S::App>,
+    ) -> Result<Arc<dyn Blueprint>, String> {
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
+        if self.routes.len() > usize::from(u8::MAX) {
+            return Err("more than 255 routes".to_owned());
+        }
+        Ok(Arc::new(MountBlueprint::<S> {
+            path: segments(path),
+            websocket_path: self.websocket_path,
+            max_topics: self.max_topics,
+            app,
+            routes: self.routes,
+        }))
+    }
+
+    fn route<C: Channel<Socket = S>>(
+        mut self,
+        pattern: &str,
+        value: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Self {
+        let Some(parsed) = Pattern::parse(pattern) else {
+            self.wrong.get_or_insert(format!(
+                "channel \"{pattern}\": a star may stand only at the end of a topic pattern"
+            ));
+            return self;
+        };
+        let make: MakeRoute<S> = Arc::new(move |local, app| {
+            process::route::<C>(RouteShared {
+                local: local.clone(),
+                app: app.clone(),
+                value: value.clone(),
+            })
+        });
+        self.routes.push((parsed, make));
+        self
+    }
+}
+
+impl<S: SocketHandler> fmt::Debug for Mount<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mount").field("routes", &self.routes.len()).finish_non_exhaustive()
+    }
+}
+
+/// What each shard builds its own mount from.
+struct MountBlueprint<S: SocketHandler> {
+    path: Vec<String>,
+    websocket_path: Vec<String>,
+    max_topics: Option<usize>,
+    app: Arc<S::App>,
+    routes: Vec<(Pattern, MakeRoute<S>)>,
+}
+
+impl<S: SocketHandler> Blueprint for MountBlueprint<S> {
+    fn build(&self, local: &Rc<Local>) -> shard::mount::Mount {
+        let routes = self.routes.iter();
+        shard::mount::Mount {
+            path: self.path.clone(),
+            websocket_path: self.websocket_path.clone(),
+            max_topics: self.max_topics.unwrap_or(local.core.borrow().limits.max_topics),
+            handler: Box::new(TypedHandler::<S> { app: self.app.clone() }),
+            routes: routes
+                .map(|(pattern, make)| (pattern.clone(), make(local, &self.app)))
+                .collect(),
+        }
+    }
+}
+
+struct TypedHandler<S: SocketHandler> {
+    app: Arc<S::App>,
+}
+
+impl<S: SocketHandler> Handler for TypedHandler<S> {
+    fn connect(&self, params: Params, request: Request) -> Connect {
+        let info = ConnectInfo { app: self.app.clone(), request };
+        Box::pin(async move {
+            let params = from_params(&params).map_err(ConnectFailure::Params)?;
+            let socket = S::connect(params, &info).await.map_err(|rejection| match rejection {
+                Rejection::Refused(refused) => ConnectFailure::Refused(refused),
+                Rejection::Crash(crash) => ConnectFailure::Crash(crash.to_string()),
+            })?;
+            Ok(Connected { id: socket.id(), socket: Rc::new(socket) })
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        std::any::type_name::<S>()
+    }
+}

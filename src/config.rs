@@ -60,10 +60,12 @@ pub struct Limits {
     /// Time for a client to answer our Close. Default 5 s. Past it: the TCP connection is closed.
     pub close_timeout: Duration,
     /// Broadcasts waiting between one shard and another. Default 4,096. Past it: the broadcast
-    /// fails for that shard with [`Overloaded`](crate::BroadcastError::Overloaded).
+    /// fails for that shard with [`Overloaded`](crate::BroadcastError::Overloaded), and the topic's
+    /// channels there are told ([`handle_gap`](crate::Channel::handle_gap)) or end.
     pub max_mesh_queue: usize,
     /// Broadcasts, messages and late replies waiting for a shard from threads that are no shards.
-    /// Default 16,384. Past it: whoever sends gets an error.
+    /// Default 16,384. Past it: whoever sends gets an error, and of a broadcast the channels that
+    /// miss it are told.
     pub max_inbox: usize,
     /// Threads of the pool that [`blocking`](crate::Context::blocking) runs on. Default 16.
     pub blocking_threads: usize,

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
-use crate::channel::{Address, Channel, Rejection};
+use crate::address::Address;
+use crate::channel::{Channel, Rejection};
 use crate::config::Limits;
 use crate::error::Error;
 use crate::io::{self, Config, kernel, listener};
@@ -23,7 +24,6 @@ use crate::shard::mount::{
     Blueprint, Connect, ConnectFailure, Connected, Handler, Pattern, RouteHandler,
 };
 use crate::shard::process::{self, GlobalProcessId, RouteShared};
-use crate::shard::remote::Outside;
 use crate::shard::start::{self, Plan, Shards};
 use crate::shard::{self, Local, Shared};
 use crate::socket::{ConnectInfo, Request, SocketHandler};
@@ -656,7 +656,7 @@ impl Handle {
         }
         let mut missed = 0;
         for remote in self.interested(topic) {
-            if remote.send(Outside::Broadcast(broadcast.clone())).is_err() {
+            if !remote.broadcast(&broadcast) {
                 missed += 1;
             }
         }

@@ -90,8 +90,10 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("simurgh runs on Linux only: it is built on io_uring");
 
+mod address;
 mod channel;
 mod config;
+mod context;
 mod endpoint;
 mod error;
 mod event;
@@ -114,11 +116,10 @@ mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use channel::{
-    Address, AddressError, Channel, Context, Crash, Join, Joined, Rejection, Reply, ReplyError,
-    SendError, SocketRef, Stop, Topic,
-};
+pub use address::{Address, AddressError, ReplyError, SocketRef};
+pub use channel::{Channel, Crash, Join, Joined, Rejection, Reply, Stop, Topic};
 pub use config::Limits;
+pub use context::{Context, SendError};
 pub use endpoint::{Builder, Endpoint, Handle, HandleError, Mount, NewMount, Response, Running};
 pub use error::Error;
 pub use event::{EventError, FromEvent, NoEvents, RawEvent};

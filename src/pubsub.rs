@@ -115,7 +115,7 @@ pub(crate) fn frame_opcode(payload: &Payload) -> OpCode {
 #[non_exhaustive]
 pub enum BroadcastError {
     /// The queue to at least one shard was full; that shard's subscribers did not get it, and are
-    /// not told. All others got it.
+    /// told of the gap ([`handle_gap`](crate::Channel::handle_gap)). All others got it.
     #[error("the queues to other shards are full, {shards} of them: subscribers there got nothing")]
     Overloaded {
         /// How many shards were missed.

@@ -99,7 +99,7 @@ impl Core {
         Ok(())
     }
 
-    fn deliver_broadcast(&mut self, process: u32, mail: Mail) {
+    pub(crate) fn deliver_broadcast(&mut self, process: u32, mail: Mail) {
         let (id, process) = self.processes.at(process);
         if process.is_ending() {
             return;
@@ -130,6 +130,7 @@ impl Core {
         let mut missed = 0;
         for shard in interest.shards(slot).filter(|&shard| shard != self.shard) {
             if !self.mesh.push(shard, broadcast) {
+                self.shared.remotes[shard].miss(broadcast);
                 self.counters.mesh_full += 1;
                 missed += 1;
             }

@@ -11,7 +11,7 @@ use super::remote::LateReply;
 use super::timers::{Due, MakeInfo, TimerId, later};
 use super::topics::{Kind, Removed, Subscriber, TopicIndex};
 use super::{Core, Dead};
-use crate::channel::AddressError;
+use crate::address::AddressError;
 use crate::io::ConnectionId;
 use crate::payload::Payload;
 use crate::protocol::phoenix::{EncodeError, Ref, RefBuf, Version};

@@ -25,6 +25,7 @@ pub(crate) mod topics;
 
 pub(crate) mod send_queue;
 
+pub(crate) mod gaps;
 pub(crate) mod interest;
 pub(crate) mod mesh;
 pub(crate) mod remote;
@@ -266,6 +267,8 @@ impl<I: Io> Shard<I> {
         self.take_woken();
         self.run_ready();
         self.take_outside();
+        // Behind what was queued before it.
+        self.local.core.borrow_mut().take_gaps(&self.inbox.gaps);
         self.begin_drain();
         self.run_ready();
         self.flush();
@@ -397,9 +400,7 @@ impl<I: Io> Shard<I> {
         for id in std::mem::take(&mut core.disconnecting) {
             core.close_socket(id, 1001, &Stop::Closed);
         }
-        for id in std::mem::take(&mut core.overdue_readers) {
-            core.close_reader(id);
-        }
+        core.close_readers();
     }
 
     fn begin_drain(&mut self) {
@@ -427,6 +428,11 @@ impl<I: Io> Shard<I> {
         for id in self.broken.drain(..) {
             core.close_now(id);
         }
+        // What one turn has queued is not held against anybody before he had a chance to take it.
+        for id in std::mem::take(&mut core.send_queue.refused) {
+            core.check_backlog(id);
+        }
+        core.close_readers();
         core.advance_endings();
         for id in core.shut_down.drain(..) {
             self.io.shutdown(id);
@@ -498,6 +504,7 @@ impl Inbox {
         let core = local.core.borrow();
         self.outside.is_empty()
             && self.woken.is_empty()
+            && self.gaps.is_empty()
             && core.mesh.is_empty()
             && (core.draining.is_some() || !local.shared.stopping.load(Ordering::SeqCst))
     }

@@ -14,7 +14,6 @@ use std::any::Any;
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,8 +27,9 @@ use super::timers::{MakeInfo, TimerId};
 use super::topics::TopicIndex;
 use super::wakers::Alarm;
 use super::{Core, Local};
-use crate::channel::{Channel, Context, Crash, Rejection, Reply, Stop, Topic};
+use crate::channel::{Channel, Crash, Rejection, Reply, Stop, Topic};
 use crate::config::Limits;
+use crate::context::Context;
 use crate::event::{EventError, FromEvent, decode_params};
 use crate::io::ConnectionId;
 use crate::payload::{Payload, PayloadRef};
@@ -205,6 +205,8 @@ pub(crate) enum Mail {
     Out(Broadcast),
     /// A broadcast of another topic.
     Broadcast(Broadcast),
+    /// A broadcast that was missed.
+    Gap(Broadcast),
     Info(Box<dyn Any + Send>),
     /// An interval's message, made when its turn comes.
     Tick(MakeInfo),
@@ -228,7 +230,7 @@ impl Mail {
                     + message.event.len()
                     + message.payload.as_bytes().len()
             }
-            Self::Out(_) | Self::Broadcast(_) | Self::Info(_) | Self::Tick(_) => 0,
+            Self::Out(_) | Self::Broadcast(_) | Self::Gap(_) | Self::Info(_) | Self::Tick(_) => 0,
         }
     }
 }
@@ -313,6 +315,7 @@ pub(crate) enum Call<'a> {
     Event { message_ref: RefBuf, event: Field<'a>, payload: PayloadRef<'a> },
     Out(Broadcast),
     Broadcast(Broadcast),
+    Gap(Broadcast),
     Info(Box<dyn Any + Send>),
     Tick(MakeInfo),
     Terminate(Stop),
@@ -358,7 +361,7 @@ pub(crate) struct Route<C: Channel, F> {
 
 /// How the callbacks of a channel type become futures, and the allocation that they take in turns.
 struct Engine<C: Channel, F> {
-    drive: fn(Option<C>, Env<C>, TypedCall<C>) -> F,
+    drive: fn(Box<Seat<C>>, TypedCall<C>) -> F,
     spare: RefCell<Option<FutureBox<F>>>,
 }
 
@@ -366,9 +369,9 @@ type FutureBox<F> = Pin<Box<Option<F>>>;
 
 /// The route of a channel type.
 pub(crate) fn route<C: Channel>(shared: RouteShared<C>) -> Box<dyn RouteHandler> {
-    fn with<C: Channel, F: Future<Output = Finished<C>> + 'static>(
+    fn with<C: Channel, F: Future<Output = (Box<Seat<C>>, Outcome)> + 'static>(
         shared: RouteShared<C>,
-        drive: fn(Option<C>, Env<C>, TypedCall<C>) -> F,
+        drive: fn(Box<Seat<C>>, TypedCall<C>) -> F,
     ) -> Box<dyn RouteHandler> {
         let engine = Rc::new(Engine { drive, spare: RefCell::new(None) });
         Box::new(Route { shared: Rc::new(shared), engine })
@@ -379,16 +382,13 @@ pub(crate) fn route<C: Channel>(shared: RouteShared<C>) -> Box<dyn RouteHandler>
 impl<C, F> RouteHandler for Route<C, F>
 where
     C: Channel,
-    F: Future<Output = Finished<C>> + 'static,
+    F: Future<Output = (Box<Seat<C>>, Outcome)> + 'static,
 {
     fn spawn(&self, process: ProcessId, socket: &Rc<dyn Any>, topic: Topic) -> Box<dyn Cell> {
         let socket = socket.clone().downcast().expect("a route's mount has this socket type");
         let env = Env { route: self.shared.clone(), process, socket, topic };
-        Box::new(ChannelCell {
-            engine: self.engine.clone(),
-            rest: Some((None, env)),
-            running: None,
-        })
+        let seat = Some(Box::new(Seat { state: None, env }));
+        Box::new(ChannelCell { engine: self.engine.clone(), seat, running: None })
     }
 
     fn intercepts(&self, event: &str) -> bool {
@@ -404,27 +404,34 @@ where
     }
 }
 
+/// What a callback is lent, and gives back: in a box, so that handing it over is moving a pointer.
+struct Seat<C: Channel> {
+    /// None before `join` has returned it.
+    state: Option<C>,
+    env: Env<C>,
+}
+
 struct ChannelCell<C: Channel, F> {
     engine: Rc<Engine<C, F>>,
-    /// The state (none before `join` has returned it). Absent while a callback runs.
-    rest: Option<(Option<C>, Env<C>)>,
+    /// Absent while a callback runs.
+    seat: Option<Box<Seat<C>>>,
     running: Option<FutureBox<F>>,
 }
 
 impl<C, F> Cell for ChannelCell<C, F>
 where
     C: Channel,
-    F: Future<Output = Finished<C>> + 'static,
+    F: Future<Output = (Box<Seat<C>>, Outcome)> + 'static,
 {
     fn start(&mut self, call: Call<'_>, cx: &mut TaskContext<'_>) -> Poll<Outcome> {
         let call = match TypedCall::decode(call) {
             Ok(call) => call,
             Err(crash) => return Poll::Ready(Outcome::Crashed(crash.to_string())),
         };
-        let (state, env) = self.rest.take().expect("a callback starts only when none runs");
+        let seat = self.seat.take().expect("a callback starts only when none runs");
         let spare = self.engine.spare.take();
         let mut future = spare.unwrap_or_else(|| Box::pin(None));
-        future.as_mut().set(Some((self.engine.drive)(state, env, call)));
+        future.as_mut().set(Some((self.engine.drive)(seat, call)));
         self.running = Some(future);
         self.resume(cx)
     }
@@ -437,17 +444,17 @@ where
                 self.running = Some(future);
                 Poll::Pending
             }
-            Poll::Ready(finished) => {
+            Poll::Ready((seat, outcome)) => {
                 future.as_mut().set(None);
                 self.engine.spare.replace(Some(future));
-                self.rest = Some((finished.state, finished.env));
-                Poll::Ready(finished.outcome)
+                self.seat = Some(seat);
+                Poll::Ready(outcome)
             }
         }
     }
 
     fn is_resting(&self) -> bool {
-        self.rest.is_some()
+        self.seat.is_some()
     }
 }
 
@@ -455,11 +462,20 @@ where
 enum TypedCall<C: Channel> {
     Join(C::Params),
     Event { message_ref: RefBuf, event: C::Event },
-    Unknown { message_ref: RefBuf, event: String, payload: Payload, error: EventError },
+    Unknown(Box<Unknown>),
     Out(Broadcast),
     Broadcast(Broadcast),
-    Info(C::Info, PhantomData<C>),
+    Gap(Broadcast),
+    Info(C::Info),
     Terminate(Stop),
+}
+
+/// An event that the channel does not know: rare, so it takes no room in every call.
+struct Unknown {
+    message_ref: RefBuf,
+    event: String,
+    payload: Payload,
+    error: EventError,
 }
 
 impl<C: Channel> TypedCall<C> {
@@ -476,16 +492,17 @@ impl<C: Channel> TypedCall<C> {
                 };
                 match decoded {
                     Ok(event) => Self::Event { message_ref, event },
-                    Err(error) => Self::Unknown {
+                    Err(error) => Self::Unknown(Box::new(Unknown {
                         message_ref,
                         event: name.to_owned(),
                         payload: payload.to_payload(),
                         error,
-                    },
+                    })),
                 }
             }
             Call::Out(message) => Self::Out(message),
             Call::Broadcast(message) => Self::Broadcast(message),
+            Call::Gap(message) => Self::Gap(message),
             Call::Info(info) => Self::info(info),
             Call::Tick(make) => Self::info(make()),
             Call::Terminate(reason) => Self::Terminate(reason),
@@ -494,73 +511,70 @@ impl<C: Channel> TypedCall<C> {
 
     fn info(info: Box<dyn Any + Send>) -> Self {
         match (info as Box<dyn Any>).downcast() {
-            Ok(info) => Self::Info(*info, PhantomData),
+            Ok(info) => Self::Info(*info),
             Err(_) => unreachable!("an address sends its channel's own type"),
         }
     }
 }
 
-/// What a callback gives back.
-pub(crate) struct Finished<C: Channel> {
-    state: Option<C>,
-    env: Env<C>,
-    outcome: Outcome,
-}
-
 /// Runs one callback: the only future there is.
-async fn drive<C: Channel>(state: Option<C>, env: Env<C>, call: TypedCall<C>) -> Finished<C> {
-    let (state, outcome) = callback(state, &env, call).await;
-    Finished { state, env, outcome }
-}
-
-async fn callback<C: Channel>(
-    mut state: Option<C>,
-    env: &Env<C>,
+///
+/// One block and no `async fn`s inside one another, each of which would keep its arguments twice.
+#[allow(clippy::manual_async_fn, reason = "an async fn keeps its arguments beside its variables")]
+fn drive<C: Channel>(
+    mut seat: Box<Seat<C>>,
     call: TypedCall<C>,
-) -> (Option<C>, Outcome) {
-    let joined = !matches!(call, TypedCall::Join(_));
-    let mut cx = Context { env, message_ref: RefBuf::null(), stop: None, joined };
-    let call = match call {
-        TypedCall::Join(params) => {
-            let outcome = match C::join(&env.topic, params, &mut cx).await {
-                Ok(joined) => {
-                    state = Some(joined.state);
-                    joined.reply.map_or_else(|e| Outcome::Crashed(e.to_string()), Outcome::Joined)
-                }
-                Err(Rejection::Refused(Refused { response, .. })) => Outcome::Refused(response),
-                Err(Rejection::Crash(crash)) => Outcome::Crashed(crash.to_string()),
-            };
-            return (state, outcome);
-        }
-        call => call,
-    };
-    let channel = state.as_mut().expect("a joined channel has its state");
-    let done = match call {
-        TypedCall::Join(_) => unreachable!("handled above"),
-        TypedCall::Event { message_ref, event } => {
-            cx.message_ref = message_ref;
-            let reply = channel.handle_in(event, &mut cx).await;
-            reply.and_then(|reply| send_reply(&cx, reply))
-        }
-        TypedCall::Unknown { message_ref, event, payload, error } => {
-            cx.message_ref = message_ref;
-            let reply = channel.handle_unknown(&event, &payload, error, &mut cx).await;
-            reply.and_then(|reply| send_reply(&cx, reply))
-        }
-        TypedCall::Out(message) => channel.handle_out(&message, &mut cx).await,
-        TypedCall::Broadcast(message) => channel.handle_broadcast(&message, &mut cx).await,
-        TypedCall::Info(info, _) => channel.handle_info(info, &mut cx).await,
-        TypedCall::Terminate(reason) => {
-            channel.terminate(&reason, &mut cx).await;
-            return (state, Outcome::Terminated);
-        }
-    };
-    let outcome = match (done, cx.stop) {
-        (Err(crash), _) => Outcome::Crashed(crash.to_string()),
-        (Ok(()), Some(reason)) => Outcome::Stop(reason),
-        (Ok(()), None) => Outcome::Done,
-    };
-    (state, outcome)
+) -> impl Future<Output = (Box<Seat<C>>, Outcome)> {
+    async move {
+        let Seat { state, env } = &mut *seat;
+        let joined = state.is_some();
+        let mut cx = Context { env, message_ref: RefBuf::null(), stop: None, joined };
+        let done = match (state, call) {
+            (state, TypedCall::Join(params)) => {
+                let outcome = match C::join(&cx.env.topic, params, &mut cx).await {
+                    Ok(joined) => {
+                        *state = Some(joined.state);
+                        joined
+                            .reply
+                            .map_or_else(|e| Outcome::Crashed(e.to_string()), Outcome::Joined)
+                    }
+                    Err(Rejection::Refused(Refused { response, .. })) => Outcome::Refused(response),
+                    Err(Rejection::Crash(crash)) => Outcome::Crashed(crash.to_string()),
+                };
+                return (seat, outcome);
+            }
+            (None, _) => unreachable!("a joined channel has its state"),
+            (Some(channel), TypedCall::Event { message_ref, event }) => {
+                cx.message_ref = message_ref;
+                let reply = channel.handle_in(event, &mut cx).await;
+                reply.and_then(|reply| send_reply(&cx, reply))
+            }
+            (Some(channel), TypedCall::Unknown(unknown)) => {
+                let Unknown { message_ref, event, payload, error } = *unknown;
+                cx.message_ref = message_ref;
+                let reply = channel.handle_unknown(&event, &payload, error, &mut cx).await;
+                reply.and_then(|reply| send_reply(&cx, reply))
+            }
+            (Some(channel), TypedCall::Out(message)) => channel.handle_out(&message, &mut cx).await,
+            (Some(channel), TypedCall::Broadcast(message)) => {
+                channel.handle_broadcast(&message, &mut cx).await
+            }
+            (Some(channel), TypedCall::Gap(missed)) => {
+                channel.handle_gap(missed.topic(), &mut cx).await
+            }
+            (Some(channel), TypedCall::Info(info)) => channel.handle_info(info, &mut cx).await,
+            (Some(channel), TypedCall::Terminate(reason)) => {
+                channel.terminate(&reason, &mut cx).await;
+                return (seat, Outcome::Terminated);
+            }
+        };
+        let outcome = match (done, cx.stop) {
+            (Err(crash), _) => Outcome::Crashed(crash.to_string()),
+            (Ok(()), Some(reason)) => Outcome::Stop(reason),
+            (Ok(()), None) => Outcome::Done,
+        };
+        (seat, outcome)
+    }
 }
 
 fn send_reply<C: Channel>(cx: &Context<'_, C>, reply: Reply) -> Result<(), Crash> {
@@ -568,4 +582,114 @@ fn send_reply<C: Channel>(cx: &Context<'_, C>, reply: Reply) -> Result<(), Crash
     let response = response?;
     cx.env.core().reply(cx.env.process, &cx.message_ref, status, &response)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::NoEvents;
+    use crate::socket::ConnectInfo;
+    use crate::{Join, Joined};
+
+    struct Visitor;
+
+    impl SocketHandler for Visitor {
+        type App = ();
+        type Params = ();
+
+        async fn connect(_: (), _: &ConnectInfo<()>) -> Result<Self, Rejection> {
+            Ok(Self)
+        }
+    }
+
+    /// A channel whose state is a number.
+    struct Counter(#[expect(dead_code, reason = "it is only held")] u64);
+
+    impl Channel for Counter {
+        type Socket = Visitor;
+        type Params = ();
+        type Event = NoEvents;
+        type Info = ();
+
+        async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> {
+            Ok(Joined::new(Self(0)))
+        }
+
+        async fn handle_in(
+            &mut self,
+            event: NoEvents,
+            _: &mut Context<'_, Self>,
+        ) -> Result<Reply, Crash> {
+            match event {}
+        }
+    }
+
+    #[test]
+    fn a_joined_channel_costs_what_it_did() {
+        assert_eq!(size_of::<Process>(), PROCESS);
+        assert_eq!(size_of::<Mailbox>(), 8);
+        type Resting = ChannelCell<Counter, std::future::Ready<(Box<Seat<Counter>>, Outcome)>>;
+        assert_eq!(size_of::<Resting>(), CELL);
+        assert_eq!(size_of::<Seat<Counter>>() - size_of::<Option<Counter>>(), SEAT);
+    }
+
+    fn info(number: u32) -> Mail {
+        Mail::Info(Box::new(number))
+    }
+
+    fn number(mail: Option<Mail>) -> Option<u32> {
+        match mail? {
+            Mail::Info(info) => (info as Box<dyn Any>).downcast().ok().map(|number| *number),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_mailbox_gives_back_in_order_and_owns_nothing_when_it_is_empty() {
+        let mut mailbox = Mailbox::default();
+        assert!(mailbox.is_empty() && mailbox.pop().is_none());
+        (0..3).for_each(|it| mailbox.push(info(it)));
+        assert_eq!(mailbox.len(), 3);
+        let given: Vec<_> = std::iter::from_fn(|| number(mailbox.pop())).collect();
+        assert_eq!(given, [0, 1, 2]);
+        assert!(mailbox.is_empty() && mailbox.0.is_none());
+        (3..5).for_each(|it| mailbox.push(info(it)));
+        assert_eq!(mailbox.take().len(), 2);
+        assert!(mailbox.is_empty() && mailbox.take().is_empty());
+    }
+
+    #[test]
+    fn an_id_of_a_process_that_has_ended_finds_nobody() {
+        let mut processes = Processes::default();
+        let first = processes.insert(process);
+        assert_eq!(ProcessId::unpack(first.pack()), first);
+        assert!(processes.remove(first).is_some());
+        let second = processes.insert(process);
+        assert_eq!(first.index, second.index);
+        assert!(processes.find(first).is_none() && processes.remove(first).is_none());
+        assert_eq!(processes.ids(), [second]);
+    }
+
+    fn process(id: ProcessId) -> Process {
+        let mut topics = super::super::topics::Topics::new();
+        Process {
+            generation: id.generation,
+            status: Status::Joined,
+            mount: 0,
+            route: 0,
+            null_join_ref: false,
+            connection: ConnectionId::new(0, 0, 1),
+            topic: topics.hold("topic"),
+            position: None,
+            join_ref: RefBuf::null(),
+            mailbox: Mailbox::default(),
+            cell: None,
+            rare: None,
+        }
+    }
+
+    const PROCESS: usize = 88;
+    const CELL: usize = 24;
+    /// Besides the state: the way to its route, its socket and its topic.
+    const SEAT: usize = 48;
 }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
+use super::gaps::{self, GapInbox, Gaps};
 use super::process::{Mail, ProcessId};
 use super::wakers::Woken;
 use super::{Local, with_current};
-use crate::channel::{AddressError, ReplyError};
+use crate::address::{AddressError, ReplyError};
 use crate::io::{ConnectionId, Doorbell};
 use crate::payload::Payload;
 use crate::protocol::phoenix::{RefBuf, Version};
@@ -23,6 +24,7 @@ use crate::pubsub::{Broadcast, frame_opcode};
 pub(crate) struct Remote {
     pub(crate) shard: usize,
     outside: Sender<Outside>,
+    gaps: Gaps,
     /// Bounded by what waits: an alarm lists itself once until it is polled again.
     woken: Sender<Woken>,
     pub(crate) doorbell: Arc<Doorbell>,
@@ -32,6 +34,7 @@ pub(crate) struct Remote {
 pub(crate) struct Inbox {
     pub(crate) outside: Receiver<Outside>,
     pub(crate) woken: Receiver<Woken>,
+    pub(crate) gaps: GapInbox,
 }
 
 /// What comes from threads that are no shards, or from another shard but not by the mesh.
@@ -52,8 +55,28 @@ impl Remote {
     pub(crate) fn new(shard: usize, doorbell: Arc<Doorbell>, max_inbox: usize) -> (Self, Inbox) {
         let (outside, outside_inbox) = crossbeam_channel::bounded(max_inbox);
         let (woken, woken_inbox) = crossbeam_channel::unbounded();
-        let remote = Self { shard, outside, woken, doorbell };
-        (remote, Inbox { outside: outside_inbox, woken: woken_inbox })
+        let (gaps, gap_inbox) = gaps::channel();
+        let remote = Self { shard, outside, gaps, woken, doorbell };
+        (remote, Inbox { outside: outside_inbox, woken: woken_inbox, gaps: gap_inbox })
+    }
+
+    /// Queues a broadcast and rings. False: the shard misses it, and its channels will be told.
+    pub(crate) fn broadcast(&self, broadcast: &Broadcast) -> bool {
+        match self.send(Outside::Broadcast(broadcast.clone())) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                self.miss(broadcast);
+                false
+            }
+            // Nobody is there to miss it.
+            Err(TrySendError::Disconnected(_)) => false,
+        }
+    }
+
+    /// Has the shard's channels told that they miss this broadcast.
+    pub(crate) fn miss(&self, broadcast: &Broadcast) {
+        self.gaps.note(broadcast);
+        self.doorbell.ring();
     }
 
     /// Queues something and rings. `Err` gives it back: the queue is full, or the shard is gone.

@@ -52,6 +52,7 @@ impl Local {
             }
             NextMail::Mail(Mail::Out(message)) => self.run(id, Call::Out(message)),
             NextMail::Mail(Mail::Broadcast(message)) => self.run(id, Call::Broadcast(message)),
+            NextMail::Mail(Mail::Gap(message)) => self.run(id, Call::Gap(message)),
             NextMail::Mail(Mail::Info(info)) => self.run(id, Call::Info(info)),
             NextMail::Mail(Mail::Tick(make)) => self.run(id, Call::Tick(make)),
             NextMail::Mail(Mail::Behind(_)) => unreachable!("only while joining"),

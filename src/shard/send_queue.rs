@@ -118,6 +118,8 @@ pub(crate) struct SendQueue {
     /// Connections that are [`Flow::Later`].
     later: Vec<ConnectionId>,
     unsent: Vec<Unsent>,
+    /// Connections that took less than their write of the last flush.
+    pub(crate) refused: Vec<ConnectionId>,
     /// Bytes of arena that the last turns needed, to give memory back after a storm.
     used: usize,
     /// Writes handed to the kernel since the start.
@@ -169,14 +171,19 @@ impl SendQueue {
 
     #[inline]
     fn queue(&mut self, id: ConnectionId, outbox: &mut Outbox, pending: Pending) {
-        if outbox.turn != self.turn {
+        // The turns' numbers come round after hours of a busy shard, and a connection to which
+        // nothing was written all that time must not be taken for whoever has its place now.
+        let place = outbox.place as usize;
+        let is_in_batch =
+            outbox.turn == self.turn && self.batch.get(place).is_some_and(|(at, _)| *at == id);
+        if !is_in_batch {
             outbox.turn = self.turn;
             outbox.place = self.batch.len() as u32;
             self.batch.push((id, pending));
             return;
         }
         if outbox.backlog.is_empty() {
-            let (_, first) = &mut self.batch[outbox.place as usize];
+            let (_, first) = &mut self.batch[place];
             if let (Pending::Turn { end, .. }, Pending::Turn { start, end: new_end }) =
                 (first, &pending)
                 && end == start
@@ -269,6 +276,7 @@ impl SendQueue {
             connection.outbox.push_front(Pending::Frame(rest));
             connection.outbox.flow = Flow::Blocked;
             io.await_writable(unsent.id);
+            self.refused.push(unsent.id);
         }
         for id in more {
             let Some(connection) = connections.find(id) else { continue };
@@ -344,3 +352,26 @@ const ARENA_MAX: usize = 256 << 20;
 /// What arena and batch keep over a quiet time.
 const ARENA_KEPT: usize = 64 << 10;
 const BATCH_KEPT: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Turns are counted in 32 bits. When the count had come round, a connection that was last
+    /// written to in a turn of the same number would have been given a stranger's write, or one
+    /// that is not there.
+    #[test]
+    fn a_turn_of_the_same_number_is_another_turn() {
+        let mut queue = SendQueue::new();
+        let frame = Rc::new(Bytes::from_static(b"frame"));
+        let (late, id) = (ConnectionId::new(0, 1, 1), ConnectionId::new(0, 2, 1));
+        for place in [0, 5] {
+            queue.queue_frame(id, &mut Outbox::default(), &frame);
+            let mut outbox = Outbox { turn: queue.turn, place, ..Outbox::default() };
+            queue.queue_frame(late, &mut outbox, &frame);
+            assert_eq!(queue.batch.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [id, late]);
+            assert!(outbox.backlog.is_empty() && queue.crowded.is_empty());
+            queue.end_turn();
+        }
+    }
+}

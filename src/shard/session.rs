@@ -326,3 +326,13 @@ fn own(topic: &str, message: &Message<'_>) -> OwnedMessage {
         payload: PayloadRef::new(message.payload).to_payload(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_socket_costs_what_it_did() {
+        assert_eq!(size_of::<Session>(), 64);
+    }
+}

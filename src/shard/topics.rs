@@ -69,6 +69,11 @@ impl Topics {
         self.by_name.get(name).copied()
     }
 
+    /// Every topic.
+    pub(crate) fn indices(&self) -> Vec<TopicIndex> {
+        self.by_name.values().copied().collect()
+    }
+
     pub(crate) fn name(&self, index: TopicIndex) -> &Rc<str> {
         &self.entries[index.0 as usize].name
     }

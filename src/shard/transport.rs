@@ -90,7 +90,11 @@ impl Local {
     }
 
     fn receive_requests(self: &Rc<Self>, id: ConnectionId, mut head: Box<Head>, bytes: &mut [u8]) {
-        let max = self.core.borrow().limits.max_head_size;
+        let (max, max_answers, start) = {
+            let mut core = self.core.borrow_mut();
+            let start = core.send_queue.arena().len();
+            (core.limits.max_head_size, core.limits.max_send_queue, start)
+        };
         let mut rest = bytes;
         loop {
             let (handled, size) = match http::parse(rest, max) {
@@ -116,9 +120,11 @@ impl Local {
                 Handled::Answered => {
                     let mut core = self.core.borrow_mut();
                     head.deadline = core.seconds_begun() + core.head_timeout();
-                    if core.is_flooded(id) {
-                        // He is closed; what else he asks for is not looked at.
-                        core.put_back(id, Phase::Head(head));
+                    // Small requests for a large page, thousands of them in one receive, would
+                    // have it in memory as often before he has read the first.
+                    let answers = core.send_queue.arena().len() - start;
+                    if answers > max_answers || core.is_flooded(id) {
+                        core.overdue_readers.push(id);
                         return;
                     }
                 }
@@ -673,15 +679,17 @@ impl Core {
         }
     }
 
-    /// Closes a connection whose reader does not read. He may have been noted several times.
-    pub(crate) fn close_reader(&mut self, id: ConnectionId) {
-        if self.connections.find(id).is_none() {
-            return;
+    /// Closes the connections whose readers do not read. They may have been noted several times.
+    pub(crate) fn close_readers(&mut self) {
+        for id in std::mem::take(&mut self.overdue_readers) {
+            if self.connections.find(id).is_none() {
+                continue;
+            }
+            self.counters.slow_readers += 1;
+            let max_send_queue = self.limits.max_send_queue;
+            tracing::info!(max_send_queue, "closing a connection that does not read");
+            self.close_now(id);
         }
-        self.counters.slow_readers += 1;
-        let max_send_queue = self.limits.max_send_queue;
-        tracing::info!(max_send_queue, "closing a connection that does not read");
-        self.close_now(id);
     }
 
     fn head_timeout(&self) -> u32 {

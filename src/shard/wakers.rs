@@ -95,3 +95,98 @@ impl Wake for Target {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::Doorbell;
+    use crate::shard::remote::Inbox;
+
+    const PROCESS: ProcessId = ProcessId { index: 7, generation: 3 };
+
+    fn remote() -> (Arc<Remote>, Inbox) {
+        let doorbell = Arc::new(Doorbell::new().expect("a descriptor is left"));
+        let (remote, inbox) = Remote::new(0, doorbell, 8);
+        (Arc::new(remote), inbox)
+    }
+
+    fn woken(inbox: &Inbox) -> Vec<Woken> {
+        inbox.woken.try_iter().collect()
+    }
+
+    #[test]
+    fn a_waker_lists_whom_its_alarm_points_at_once_until_the_next_poll() {
+        let (remote, inbox) = remote();
+        let alarm = Alarm::new(&remote);
+        alarm.point_at(PROCESS);
+        let (one, other) = (alarm.waker.clone(), alarm.waker.clone());
+        one.wake_by_ref();
+        other.wake();
+        one.wake_by_ref();
+        assert_eq!(woken(&inbox), [Woken::Process(PROCESS)]);
+        alarm.prepare();
+        one.wake();
+        assert_eq!(woken(&inbox), [Woken::Process(PROCESS)]);
+    }
+
+    #[test]
+    fn an_alarm_is_held_as_long_as_there_is_a_clone_of_its_waker() {
+        let (remote, _inbox) = remote();
+        let alarm = Alarm::new(&remote);
+        assert!(!alarm.is_held());
+        let one = alarm.waker.clone();
+        let other = one.clone();
+        drop(one);
+        assert!(alarm.is_held());
+        other.wake();
+        assert!(!alarm.is_held());
+    }
+
+    #[test]
+    fn an_alarm_of_a_connect_names_its_connection() {
+        let (remote, inbox) = remote();
+        let connection = ConnectionId::new(3, 70_000, u32::MAX);
+        let alarm = Alarm::for_connect(&remote, connection);
+        alarm.prepare();
+        alarm.waker.wake_by_ref();
+        assert_eq!(woken(&inbox), [Woken::Connect(connection)]);
+    }
+
+    #[test]
+    fn waking_a_shard_that_has_ended_does_nothing() {
+        let (remote, inbox) = remote();
+        let alarm = Alarm::new(&remote);
+        drop(inbox);
+        alarm.waker.wake_by_ref();
+    }
+
+    /// The wake that comes just when the alarm is prepared must lead to a poll that sees what the
+    /// waker's thread wrote before: either it is listed anew, or that poll is still to come.
+    #[test]
+    fn no_wake_is_lost_between_two_polls() {
+        const WAKES: u64 = 20_000;
+        let (remote, inbox) = remote();
+        let alarm = Alarm::new(&remote);
+        alarm.point_at(PROCESS);
+        let (written, seen) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (waker, writes, reads) = (alarm.waker.clone(), written.clone(), seen.clone());
+        let waking = std::thread::spawn(move || {
+            for number in 1..=WAKES {
+                writes.store(number, Ordering::Relaxed);
+                waker.wake_by_ref();
+                // One ahead at most, so that the two threads meet all the time.
+                while reads.load(Ordering::Relaxed) + 1 < number {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        while seen.load(Ordering::Relaxed) < WAKES {
+            // As the shard does: taken off the list, then polled.
+            let patience = std::time::Duration::from_secs(5);
+            inbox.woken.recv_timeout(patience).expect("what was written is followed by a wake");
+            alarm.prepare();
+            seen.store(written.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        waking.join().expect("it only wakes");
+    }
+}

@@ -136,9 +136,10 @@ fn the_inbox_of_a_shard_and_the_queue_to_it_are_bounded() {
     assert!(handle.broadcast("room:1", "b", ()).is_err());
 
     world.open("held");
-    let mut events: Vec<_> = (0..4).map(|_| client.next().unwrap().event).collect();
-    events.sort();
-    assert_eq!(events, ["b", "b", "info", "info"]);
+    // The channel behind the full queue has missed something, and ends before it handles more.
+    let events: Vec<_> = (0..3).map(|_| client.next().unwrap().event).collect();
+    assert_eq!(events, ["b", "b", "phx_error"]);
+    client.join("room:1", json!({})).unwrap();
     handle.broadcast("room:1", "b", ()).unwrap();
     client.expect("room:1", "b").unwrap();
 }

@@ -16,6 +16,7 @@ mod duplicate;
 mod ending;
 mod events;
 mod futures;
+mod gaps;
 mod joining;
 mod logs;
 mod order;

@@ -252,9 +252,7 @@ pub(crate) fn with_each_version(
 
 /// The limits of most tests: what must time out does so in a time that a test can wait for.
 pub(crate) fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.terminate_timeout = Duration::from_secs(1);
-    limits
+    Limits { terminate_timeout: Duration::from_secs(1), ..Limits::default() }
 }
 
 /// How long a test waits for what must come.

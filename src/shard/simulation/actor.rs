@@ -77,6 +77,11 @@ impl Gate {
         self.ring();
     }
 
+    /// Whoever comes now waits again.
+    pub(super) fn close(&self) {
+        lock(&self.0).is_open = false;
+    }
+
     /// Wakes all who have ever waited, open or not.
     pub(super) fn ring(&self) {
         let wakers = lock(&self.0).wakers.clone();

@@ -172,6 +172,12 @@ impl Client {
         Some(head + length)
     }
 
+    /// The events of what has come and was not taken yet.
+    pub(super) fn peek(&mut self) -> Vec<&str> {
+        self.read();
+        self.messages.iter().map(|message| message.event.as_str()).collect()
+    }
+
     /// What has come and was not taken yet.
     pub(super) fn take(&mut self) -> Vec<Message> {
         self.read();

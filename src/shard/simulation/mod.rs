@@ -24,5 +24,6 @@ mod world;
 mod deadlines;
 mod mailbox;
 mod sending;
+mod storm;
 mod strangers;
 mod waking;

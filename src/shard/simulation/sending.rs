@@ -88,7 +88,8 @@ fn a_full_socket_holds_up_nobody_else_and_loses_nothing() {
     reader.read();
     assert_eq!(numbers(&mut reader, 100), [0, 1, 2, 3, 4]);
     assert_eq!(reader.pipe.borrow().sends, 3 + 1, "upgrade, join, the refusal; then all the rest");
-    drop((reader.finish(), neighbour.finish()));
+    reader.finish();
+    neighbour.finish();
     world.assert_rest();
 }
 
@@ -109,7 +110,8 @@ fn a_backlog_goes_out_in_writes_of_a_bounded_size() {
         assert_eq!(got, (0..30).collect::<Vec<_>>(), "room {room:?}");
         let sends = reader.pipe.borrow().sends - refused;
         assert!(room.is_some() || sends == 5, "seven fit into a write, so not {sends} writes");
-        drop((reader.finish(), neighbour.finish()));
+        reader.finish();
+        neighbour.finish();
         world.assert_rest();
     }
 }
@@ -121,6 +123,31 @@ fn frames_bigger_than_a_write_go_out_one_by_one() {
     reader.pipe.borrow_mut().room = None;
     world.run();
     assert_eq!(numbers(&mut reader, 100_000), [0, 1, 2, 3]);
+}
+
+#[test]
+fn what_one_turn_queues_beyond_a_write_outlives_the_turn() {
+    for takes in [vec![], vec![0], vec![70_000, 1]] {
+        let mut world = World::new(1);
+        let mut reader = world.join(0, Version::V2, "actor:1");
+        let mut neighbour = world.join(0, Version::V2, "actor:1");
+        reader.pipe.borrow_mut().takes.extend(takes);
+        // Answers that do not lie behind one another: a broadcast is between them.
+        for number in 0..4 {
+            reader.push("actor:1", "echo", json!({ "text": numbered(number, 30_000) }));
+            reader.push("actor:1", "shout", json!({"text": "between"}));
+        }
+        assert!(!world.step(1), "there is more to write");
+        // The next turn's own bytes stand where those of the first stood.
+        let echo = neighbour.push("actor:1", "echo", json!({"text": "y".repeat(100_000)}));
+        world.run();
+        assert!(neighbour.take_reply(&echo).is_ok());
+        assert_eq!(reader.peek(), ["phx_reply", "shout"].repeat(4));
+        assert_eq!(numbers(&mut reader, 30_000), [0, 1, 2, 3]);
+        reader.finish();
+        neighbour.finish();
+        world.assert_rest();
+    }
 }
 
 #[test]
@@ -183,6 +210,65 @@ fn who_owes_more_than_the_bound_is_closed_and_nobody_else() {
     }
 }
 
+/// What a single turn had queued was held against a reader only when more followed: until then he
+/// could owe whatever a burst of small requests for large answers had brought.
+#[test]
+fn who_owes_too_much_by_one_turn_is_closed_with_it() {
+    let pushes = json!({"count": 20, "size": 1_000});
+    let mut world = World::new(1);
+    let mut reader = world.join(0, Version::V2, "actor:1");
+    let start = reader.pipe.borrow().outbound.len();
+    reader.push("actor:1", "flood", pushes.clone());
+    world.run();
+    let all = reader.pipe.borrow().outbound.len() - start;
+
+    for left in [10_000, 10_001] {
+        let limits = Limits { max_send_queue: 10_000, ..Limits::default() };
+        let mut world = World::with_limits(1, limits);
+        let mut reader = world.join(0, Version::V2, "actor:1");
+        reader.pipe.borrow_mut().room = Some(all - left);
+        reader.push("actor:1", "flood", pushes.clone());
+        world.run();
+        assert_eq!(reader.is_closed(), left > 10_000);
+        assert_eq!(world.counts(0).slow_readers, u64::from(left > 10_000));
+        reader.break_off();
+        world.assert_rest();
+    }
+}
+
+#[test]
+fn answers_to_many_requests_at_once_are_bounded_though_he_reads() {
+    let limits = Limits { max_send_queue: 10_000, ..Limits::default() };
+    for (requests, is_bounded) in [(5, true), (1_000, false)] {
+        let mut world = World::with_limits(1, limits.clone());
+        let mut client = world.dial(0, Version::V2);
+        client.send_bytes("GET /page HTTP/1.1\r\nHost: here\r\n\r\n".repeat(requests).as_bytes());
+        world.run();
+        assert_eq!(client.is_closed(), !is_bounded);
+        let sent = client.pipe.borrow().outbound.len();
+        assert!((requests.min(10) * 1_000..12_500).contains(&sent), "{sent} bytes");
+        client.break_off();
+        world.assert_rest();
+    }
+}
+
+#[test]
+fn what_was_written_is_no_longer_owed() {
+    let limits = Limits { max_send_queue: 10_000, ..Limits::default() };
+    let mut world = World::with_limits(1, limits);
+    let mut reader = world.join(0, Version::V2, "actor:1");
+    for round in 0..10 {
+        reader.pipe.borrow_mut().room = Some(round);
+        for _ in 0..5 {
+            reader.push("actor:1", "flood", json!({"count": 2, "size": 400}));
+            world.run();
+        }
+        reader.pipe.borrow_mut().room = None;
+        world.run();
+        assert_eq!(reader.take().len(), 10, "round {round}");
+    }
+}
+
 #[test]
 fn a_connection_that_breaks_while_it_is_written_to_is_closed() {
     let mut world = World::new(1);
@@ -195,7 +281,8 @@ fn a_connection_that_breaks_while_it_is_written_to_is_closed() {
     assert!(broken.is_closed());
     assert_eq!((sender.take_texts().len(), reader.take_texts().len()), (1, 1));
     assert_eq!(world.app.take_log(), ["actor:1 terminated: Closed", "actor:1 dropped"]);
-    drop((sender.finish(), reader.finish()));
+    sender.finish();
+    reader.finish();
     world.assert_rest();
 }
 

@@ -83,13 +83,33 @@ impl World {
         self.shared.counters[shard].load()
     }
 
+    pub(super) fn shards(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// The shards that want to hear of a topic, as far as the others know.
+    pub(super) fn interested(&self, topic: &str) -> Vec<usize> {
+        let interest = &self.shared.interest;
+        if !interest.is_shared() {
+            return Vec::new();
+        }
+        interest.shards(interest.slot(topic)).collect()
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.lanes.iter().all(|lane| matches!(lane.state, State::Ended))
     }
 
     /// Lets the shards take their turns, one at a time, until all sleep or have ended.
+    ///
+    /// # Panics
+    ///
+    /// When one sleeps although it has work. While another thread is about to give it some, that is
+    /// no mistake; then [`step`](Self::step) is to be used.
     pub(super) fn run(&mut self) {
         assert!(self.step(MAX_TURNS), "the shards never come to rest");
+        let asleep = self.lanes.iter().filter_map(|lane| lane.shard.as_ref());
+        assert!(asleep.clone().all(is_idle), "a shard sleeps although it has work");
     }
 
     /// Lets them take so many turns at most. Whether all sleep or have ended.
@@ -167,20 +187,9 @@ impl Lane {
         match (self.state, &self.shard) {
             (State::Awake, _) => true,
             (State::Asleep(until), Some(shard)) => {
-                let is_rung = !shard.local.remote.doorbell.is_parked();
-                let is_awake = is_rung
+                !shard.local.remote.doorbell.is_parked()
                     || self.kernel.borrow().has_news()
-                    || until.is_some_and(|until| until <= now);
-                if is_awake || is_idle(shard) {
-                    return is_awake;
-                }
-                // A thread of the test's may stand between giving the work and ringing.
-                let deadline = Instant::now() + Duration::from_secs(5);
-                while shard.local.remote.doorbell.is_parked() {
-                    assert!(Instant::now() < deadline, "a shard sleeps although it has work");
-                    std::thread::yield_now();
-                }
-                true
+                    || until.is_some_and(|until| until <= now)
             }
             (State::Asleep(_) | State::Ended, _) => false,
         }

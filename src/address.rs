@@ -1,0 +1,153 @@
+//! What reaches a channel or its client from elsewhere: an [`Address`] to send a channel something,
+//! a [`SocketRef`] to answer a client's message later.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::channel::Channel;
+use crate::payload::{IntoPayload, PayloadError};
+use crate::shard::process::ProcessId;
+use crate::shard::remote::{LateReply, Remote};
+
+/// A client's message that is answered later. Answers any number of times, from any thread, for as
+/// long as the connection lives, even after the channel has ended.
+///
+/// Made by [`reply_later`](Context::reply_later). A client takes one reply and gives up waiting
+/// after its own time-out, 10 s for Phoenix's.
+///
+/// # Example
+///
+/// ```
+/// use simurgh::prelude::*;
+///
+/// fn answer_later<C: Channel>(cx: &Context<'_, C>) -> Result<Reply, Crash> {
+///     let question = cx.reply_later()?;
+///     std::thread::spawn(move || question.ok(serde_json::json!({ "answer": 42 })));
+///     Ok(Reply::none())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct SocketRef {
+    reply: Arc<LateReply>,
+}
+
+impl SocketRef {
+    pub(crate) fn new(reply: LateReply) -> Self {
+        Self { reply: Arc::new(reply) }
+    }
+
+    /// Answers with status `ok`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`reply`](Self::reply).
+    pub fn ok(&self, response: impl IntoPayload) -> Result<(), ReplyError> {
+        self.reply("ok", response)
+    }
+
+    /// Answers with status `error`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`reply`](Self::reply).
+    pub fn error(&self, response: impl IntoPayload) -> Result<(), ReplyError> {
+        self.reply("error", response)
+    }
+
+    /// Answers with a status of the application's own.
+    ///
+    /// # Errors
+    ///
+    /// When the answer can't be encoded for this client, or its shard's inbox is full or closed.
+    /// That the connection is gone is no error: nobody is left to be told.
+    pub fn reply(&self, status: &str, response: impl IntoPayload) -> Result<(), ReplyError> {
+        self.reply.send(status, &response.into_payload()?)
+    }
+}
+
+impl fmt::Debug for SocketRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketRef").field("topic", &self.reply.topic).finish_non_exhaustive()
+    }
+}
+
+/// Why a late reply was not sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplyError {
+    /// The response can't be made into JSON.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// The reply can't be encoded for this client.
+    #[error("{0}")]
+    Encode(String),
+    /// The shard's inbox is full.
+    #[error("the shard's inbox is full")]
+    Full,
+    /// The server has stopped.
+    #[error("the server has stopped")]
+    Gone,
+}
+
+/// Where a channel can be reached from any thread.
+///
+/// An address is void when its channel has ended: it never reaches another one.
+///
+/// # Example
+///
+/// ```
+/// use simurgh::{Address, AddressError, Channel};
+///
+/// /// Tells those that can hear it, and forgets those that have ended.
+/// fn tell<C: Channel<Info = u64>>(watchers: &mut Vec<Address<C>>, price: u64) {
+///     watchers.retain(|channel| channel.send(price) != Err(AddressError::Gone));
+/// }
+/// ```
+pub struct Address<C: Channel> {
+    pub(crate) remote: Arc<Remote>,
+    pub(crate) process: ProcessId,
+    info: PhantomData<fn(C::Info)>,
+}
+
+impl<C: Channel> Address<C> {
+    pub(crate) fn new(remote: Arc<Remote>, process: ProcessId) -> Self {
+        Self { remote, process, info: PhantomData }
+    }
+
+    /// Sends to the channel's [`handle_info`](Channel::handle_info).
+    ///
+    /// From a thread that is not the channel's shard, `Ok` means that it is on its way.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](AddressError::Full) when the channel's mailbox or its shard's inbox is;
+    /// [`Gone`](AddressError::Gone) when the channel has ended (as far as can be known from here)
+    /// or the server has.
+    pub fn send(&self, info: C::Info) -> Result<(), AddressError> {
+        self.remote.send_info(self.process, Box::new(info))
+    }
+}
+
+impl<C: Channel> Clone for Address<C> {
+    fn clone(&self) -> Self {
+        Self::new(self.remote.clone(), self.process)
+    }
+}
+
+impl<C: Channel> fmt::Debug for Address<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({:?})", self.process)
+    }
+}
+
+/// Why an [`Address`] could not be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// The mailbox or the shard's inbox is full.
+    #[error("the mailbox is full")]
+    Full,
+    /// The channel has ended, or the server has.
+    #[error("the channel has ended")]
+    Gone,
+}

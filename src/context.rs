@@ -1,0 +1,223 @@
+//! What a channel's callbacks can do.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::address::{Address, SocketRef};
+use crate::channel::{Channel, Stop, Topic};
+use crate::payload::{IntoPayload, PayloadError};
+use crate::protocol::phoenix::{EncodeError, RefBuf};
+use crate::pubsub::{Broadcast, BroadcastError};
+use crate::shard::blocking::{Blocking, BlockingError};
+use crate::shard::process::{Env, ProcessId};
+use crate::shard::timers::Sleep;
+use crate::socket::SocketHandler;
+
+/// What a callback can do: push, broadcast, wait, stop, and see its socket and application.
+pub struct Context<'a, C: Channel> {
+    pub(crate) env: &'a Env<C>,
+    /// The client's message being handled; null outside [`Channel::handle_in`].
+    pub(crate) message_ref: RefBuf,
+    pub(crate) stop: Option<Stop>,
+    pub(crate) joined: bool,
+}
+
+impl<'a, C: Channel> Context<'a, C> {
+    /// The channel's topic.
+    pub fn topic(&self) -> &'a Topic {
+        &self.env.topic
+    }
+
+    /// The socket handler's value: what `connect` made, shared by all channels of the connection.
+    pub fn socket(&self) -> &'a C::Socket {
+        &self.env.socket
+    }
+
+    /// The application's own state, as given to [`Endpoint::builder`](crate::Endpoint::builder).
+    pub fn app(&self) -> &'a <C::Socket as SocketHandler>::App {
+        &self.env.route.app
+    }
+
+    /// The value that the route carries, if it was given one of this type
+    /// ([`channel_with`](crate::Mount::channel_with)).
+    pub fn route_value<T: Any>(&self) -> Option<&'a T> {
+        self.env.route.value.as_ref().and_then(|value| value.downcast_ref())
+    }
+
+    /// Sends an event to this client.
+    ///
+    /// # Errors
+    ///
+    /// In [`join`](Channel::join), which is not yet joined; when the payload is neither a JSON
+    /// object nor binary; when it is binary and the client speaks V1, or a name is too long for a
+    /// binary frame (255 bytes).
+    pub fn push(&self, event: &str, payload: impl IntoPayload) -> Result<(), SendError> {
+        self.require_joined()?;
+        let payload = payload.into_payload()?;
+        self.env.core().push(self.env.process, event, &payload)?;
+        Ok(())
+    }
+
+    /// Sends an event to every subscriber of the channel's topic, this client included.
+    ///
+    /// # Errors
+    ///
+    /// As for [`push`](Self::push), and [`Overloaded`](BroadcastError::Overloaded) when another
+    /// shard's queue is full; the others have been served.
+    pub fn broadcast(&self, event: &str, payload: impl IntoPayload) -> Result<(), SendError> {
+        self.broadcast_to(event, payload, None)
+    }
+
+    /// Like [`broadcast`](Self::broadcast), but not to this channel.
+    ///
+    /// # Errors
+    ///
+    /// As for [`broadcast`](Self::broadcast).
+    pub fn broadcast_from(&self, event: &str, payload: impl IntoPayload) -> Result<(), SendError> {
+        self.broadcast_to(event, payload, Some(self.env.process))
+    }
+
+    fn broadcast_to(
+        &self,
+        event: &str,
+        payload: impl IntoPayload,
+        from: Option<ProcessId>,
+    ) -> Result<(), SendError> {
+        self.require_joined()?;
+        let payload = payload.into_payload()?;
+        let mut core = self.env.core();
+        let from = from.map(|process| core.global(process));
+        let message = Broadcast::new(&self.env.topic, event, payload, from);
+        core.broadcast(&message)?;
+        Ok(())
+    }
+
+    /// Captures the message being handled, to answer it later, from here or from any thread.
+    ///
+    /// # Errors
+    ///
+    /// Outside [`handle_in`](Channel::handle_in), and for a message whose `ref` was null: as in
+    /// Phoenix there is nothing to answer to.
+    pub fn reply_later(&self) -> Result<SocketRef, SendError> {
+        self.require_joined()?;
+        if self.message_ref.is_null() {
+            return Err(SendError::NoRef);
+        }
+        let mut core = self.env.core();
+        Ok(SocketRef::new(core.late_reply(self.env.process, self.message_ref.clone())))
+    }
+
+    /// This channel's address, for timers, threads and other channels to send it
+    /// [`Info`](Channel::Info).
+    pub fn address(&self) -> Address<C> {
+        Address::new(self.env.route.local.remote.clone(), self.env.process)
+    }
+
+    /// Ends the channel when the callback returns; a reply that it returns goes out first.
+    pub fn stop(&mut self, reason: Stop) {
+        self.stop = Some(reason);
+    }
+
+    /// Sends this channel an [`Info`](Channel::Info) after `delay`, measured from the beginning of
+    /// the shard's turn; it is lost with the channel.
+    pub fn send_after(&self, delay: Duration, info: C::Info) {
+        self.env.core().send_after(self.env.process, delay, Box::new(info));
+    }
+
+    /// Sends this channel an [`Info`](Channel::Info) every `period` (at least 1 ms) until it ends.
+    pub fn interval(&self, period: Duration, info: C::Info)
+    where
+        C::Info: Clone,
+    {
+        let make = move || Box::new(info.clone()) as Box<dyn Any + Send>;
+        self.env.core().send_every(self.env.process, period, Rc::new(make));
+    }
+
+    /// Waits. Other channels, this client's too, go on meanwhile; this one's messages wait.
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(self.env.route.local.clone(), duration)
+    }
+
+    /// Runs `work` on a thread of the blocking pool and waits for its result, as
+    /// [`sleep`](Self::sleep) waits. Work that has begun is not interrupted when the channel ends;
+    /// its result is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The future's: [`BlockingError::Full`] when
+    /// [`max_blocking_queue`](crate::Limits::max_blocking_queue) works wait already,
+    /// [`BlockingError::Panicked`] when `work` did, [`BlockingError::NoThread`] when the system has
+    /// no thread for it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use simurgh::prelude::*;
+    ///
+    /// async fn greeting<C: Channel>(cx: &Context<'_, C>) -> Result<Payload, Crash> {
+    ///     let text = cx.blocking(|| std::fs::read("greeting.json")).await??;
+    ///     Ok(Payload::from_json_text(text)?)
+    /// }
+    /// ```
+    pub fn blocking<T, W>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Result<T, BlockingError>> + use<C, T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce() -> T + Send + 'static,
+    {
+        Blocking::new(&self.env.route.local.shared.blocking, work)
+    }
+
+    /// Subscribes the channel to another topic: its broadcasts come to
+    /// [`handle_broadcast`](Channel::handle_broadcast). Twice means each comes twice, as in Phoenix.
+    pub fn subscribe(&self, topic: &str) {
+        self.env.core().subscribe(self.env.process, topic);
+    }
+
+    /// Ends all of the channel's subscriptions to that topic.
+    pub fn unsubscribe(&self, topic: &str) {
+        self.env.core().unsubscribe(self.env.process, topic);
+    }
+
+    fn require_joined(&self) -> Result<(), SendError> {
+        if self.joined { Ok(()) } else { Err(SendError::NotJoined) }
+    }
+}
+
+impl<C: Channel> fmt::Debug for Context<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("topic", &self.env.topic).finish_non_exhaustive()
+    }
+}
+
+/// Why a push, broadcast or reply was not sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// Nothing can be sent before `join` has returned.
+    #[error("the channel is not joined yet: nothing can be sent in join")]
+    NotJoined,
+    /// There is no message to answer.
+    #[error("no message with a ref is being handled")]
+    NoRef,
+    /// The payload can't be made into JSON.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// The message can't be encoded for this client.
+    #[error("{0}")]
+    Encode(String),
+    /// The broadcast did not reach everyone.
+    #[error(transparent)]
+    Broadcast(#[from] BroadcastError),
+}
+
+impl From<EncodeError> for SendError {
+    fn from(error: EncodeError) -> Self {
+        Self::Encode(error.to_string())
+    }
+}

@@ -1,0 +1,103 @@
+//! Gaps: what a shard's channels are told when a queue to it was full.
+//!
+//! A broadcast that finds a shard's queue full fails for that shard, and whoever made it is told
+//! so. The topic's channels there missed it and must know too, yet the queue that would tell them
+//! is the one that is full. So each shard has a second, shorter way in: the broadcasts that were
+//! missed, of which only topic and kind matter. Should even that be full, a flag says that nobody
+//! knows which, and then every channel of the shard is told.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::Core;
+use super::process::Mail;
+use super::topics::{Kind, TopicIndex};
+use crate::payload::Payload;
+use crate::pubsub::Broadcast;
+
+/// The way in for those whose broadcast was missed.
+pub(crate) struct Gaps {
+    missed: Sender<Broadcast>,
+    unknown: Arc<AtomicBool>,
+}
+
+/// The shard's end of it.
+pub(crate) struct GapInbox {
+    missed: Receiver<Broadcast>,
+    unknown: Arc<AtomicBool>,
+}
+
+pub(crate) fn channel() -> (Gaps, GapInbox) {
+    let (sender, receiver) = crossbeam_channel::bounded(MAX_MISSED);
+    let unknown = Arc::new(AtomicBool::new(false));
+    (Gaps { missed: sender, unknown: unknown.clone() }, GapInbox { missed: receiver, unknown })
+}
+
+impl Gaps {
+    /// Notes that the shard misses this broadcast. Its doorbell is still to be rung.
+    pub(crate) fn note(&self, broadcast: &Broadcast) {
+        if self.missed.try_send(broadcast.clone()).is_err() {
+            // Release pairs with the Acquire in `take_unknown`; the doorbell's fence, which
+            // follows, lets a shard about to sleep see it.
+            self.unknown.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl GapInbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.missed.is_empty() && !self.unknown.load(Ordering::Acquire)
+    }
+
+    fn take_unknown(&self) -> bool {
+        self.unknown.load(Ordering::Relaxed) && self.unknown.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Core {
+    /// Tells the channels that missed something, each topic's once.
+    pub(crate) fn take_gaps(&mut self, inbox: &GapInbox) {
+        if inbox.is_empty() {
+            return;
+        }
+        let mut told = HashSet::new();
+        for broadcast in inbox.missed.try_iter().take(MAX_MISSED) {
+            let Some(topic) = self.topics.find(broadcast.topic()) else { continue };
+            if told.insert(topic) || broadcast.event() == "disconnect" {
+                self.tell_gap(topic, &broadcast);
+            }
+        }
+        if inbox.take_unknown() {
+            for topic in self.topics.indices() {
+                // Sockets whose id the missed one may have been: rather closed than left open.
+                let name = self.topics.name(topic).clone();
+                let unknown = Broadcast::new(&name, "disconnect", Payload::empty(), None);
+                self.tell_gap(topic, &unknown);
+            }
+        }
+    }
+
+    fn tell_gap(&mut self, topic: TopicIndex, missed: &Broadcast) {
+        for place in 0..self.topics.subscribers(topic).len() {
+            // Telling ends nobody at once, so the places stay.
+            let subscriber = self.topics.subscribers(topic)[place];
+            match subscriber.kind {
+                Kind::Fastlane | Kind::Intercepting | Kind::Plain => {
+                    self.deliver_broadcast(subscriber.process, Mail::Gap(missed.clone()));
+                }
+                // A disconnect needs no queue to be obeyed.
+                Kind::Socket if missed.event() == "disconnect" => {
+                    self.disconnecting.push(subscriber.connection);
+                }
+                Kind::Socket => {}
+            }
+        }
+    }
+}
+
+/// Missed broadcasts noted for one shard. More than that, between two of its turns, and every
+/// channel is told.
+const MAX_MISSED: usize = 1_024;

@@ -1,0 +1,174 @@
+//! Channels whose shard's queue was full: told by `handle_gap`, or ended so that clients rejoin.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::json;
+use simurgh::Limits;
+use simurgh::prelude::*;
+use simurgh::testing::{Client, Server};
+
+/// Held: the shard stands still until it is let go.
+type Hold = Arc<AtomicBool>;
+
+struct Visitor;
+
+impl SocketHandler for Visitor {
+    type App = Hold;
+    type Params = ();
+
+    async fn connect(_: (), _: &ConnectInfo<Hold>) -> Result<Self, Rejection> {
+        Ok(Self)
+    }
+
+    fn id(&self) -> Option<String> {
+        Some("visitors".to_owned())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Event {
+    Hold,
+    Shout,
+}
+
+async fn act<C: Channel<Socket = Visitor>>(
+    event: Event,
+    cx: &mut Context<'_, C>,
+) -> Result<Reply, Crash> {
+    match event {
+        Event::Hold => {
+            cx.app().store(true, Ordering::SeqCst);
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while cx.app().load(Ordering::SeqCst) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(Reply::none())
+        }
+        // Whoever shouts goes on, whether or not everyone heard.
+        Event::Shout => Ok(match cx.broadcast("shout", ()) {
+            Ok(()) => Reply::ok(()),
+            Err(error) => Reply::error(json!({ "reason": error.to_string() })),
+        }),
+    }
+}
+
+/// Ends at a gap.
+struct Plain;
+
+impl Channel for Plain {
+    type Socket = Visitor;
+    type Params = ();
+    type Event = Event;
+    type Info = ();
+
+    async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> {
+        Ok(Joined::new(Self))
+    }
+
+    async fn handle_in(
+        &mut self,
+        event: Event,
+        cx: &mut Context<'_, Self>,
+    ) -> Result<Reply, Crash> {
+        act(event, cx).await
+    }
+}
+
+/// Tells its client of a gap, and goes on.
+struct Told;
+
+impl Channel for Told {
+    type Socket = Visitor;
+    type Params = ();
+    type Event = Event;
+    type Info = ();
+
+    async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> {
+        Ok(Joined::new(Self))
+    }
+
+    async fn handle_in(
+        &mut self,
+        event: Event,
+        cx: &mut Context<'_, Self>,
+    ) -> Result<Reply, Crash> {
+        act(event, cx).await
+    }
+
+    async fn handle_gap(&mut self, topic: &str, cx: &mut Context<'_, Self>) -> Result<(), Crash> {
+        cx.push("gap", json!({ "topic": topic }))?;
+        Ok(())
+    }
+}
+
+/// Two shards with room for one broadcast between them.
+fn server(hold: &Hold) -> Server {
+    let limits = Limits { max_mesh_queue: 1, max_inbox: 1, ..Limits::default() };
+    let endpoint = Endpoint::builder(hold.clone())
+        .socket("/socket", |mount| {
+            mount.handler::<Visitor>().channel::<Told>("told:*").channel::<Plain>("plain:*")
+        })
+        .limits(limits);
+    Server::start(endpoint, 2)
+}
+
+fn hold_shard(hold: &Hold, client: &mut Client, topic: &str) {
+    client.push(topic, "hold", json!({}));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !hold.load(Ordering::SeqCst) {
+        assert!(Instant::now() < deadline, "the shard is not held");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn channels_of_a_full_queue_are_told_of_the_gap_or_end() {
+    for (topic, afterwards) in [("told:1", "gap"), ("plain:1", "phx_error")] {
+        let hold = Hold::default();
+        let server = server(&hold);
+        let mut far = Client::connect(server.addr(1), "/socket").unwrap();
+        let mut sender = Client::connect(server.addr(0), "/socket").unwrap();
+        far.join(topic, json!({})).unwrap();
+        sender.join(topic, json!({})).unwrap();
+        hold_shard(&hold, &mut far, topic);
+        for is_heard in [true, false] {
+            let shout = sender.push(topic, "shout", json!({}));
+            assert_eq!(sender.reply(shout).unwrap().is_ok(), is_heard, "{topic}");
+        }
+        hold.store(false, Ordering::SeqCst);
+        far.expect(topic, "shout").unwrap();
+        let told = far.expect(topic, afterwards).unwrap();
+        if afterwards == "gap" {
+            assert_eq!(told.payload, json!({ "topic": topic }));
+        }
+        // Joined anew, or still there: he hears again.
+        if afterwards == "phx_error" {
+            assert!(far.join(topic, json!({})).unwrap().is_ok());
+        }
+        sender.push(topic, "shout", json!({}));
+        far.expect(topic, "shout").unwrap();
+        drop((far, sender));
+        server.await_rest();
+    }
+}
+
+/// A disconnect must not be lost to a full queue: who asked for it thinks those sockets closed.
+#[test]
+fn a_disconnect_that_finds_the_queue_full_is_obeyed_all_the_same() {
+    let hold = Hold::default();
+    let server = server(&hold);
+    let mut far = Client::connect(server.addr(1), "/socket").unwrap();
+    far.join("told:1", json!({})).unwrap();
+    hold_shard(&hold, &mut far, "told:1");
+    let handle = server.handle();
+    handle.broadcast("told:1", "shout", ()).unwrap();
+    assert!(handle.disconnect("visitors").is_err(), "the inbox has room for one");
+    hold.store(false, Ordering::SeqCst);
+    assert_eq!(far.closed().unwrap(), Some(1001));
+    drop(far);
+    server.await_rest();
+}

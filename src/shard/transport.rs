@@ -122,7 +122,8 @@ impl Local {
                     head.deadline = core.seconds_begun() + core.head_timeout();
                     // Small requests for a large page, thousands of them in one receive, would
                     // have it in memory as often before he has read the first.
-                    if core.send_queue.arena().len() - start > max_answers {
+                    let answers = core.send_queue.arena().len() - start;
+                    if answers > max_answers || core.is_flooded(id) {
                         core.overdue_readers.push(id);
                         return;
                     }

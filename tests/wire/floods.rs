@@ -12,12 +12,12 @@ use crate::support::{Raw, get, masked};
 #[test]
 fn small_requests_for_large_answers_are_bounded_within_a_turn() {
     let server = app::start_with(&App::default(), |limits| {
-        limits.max_send_queue = 64 << 10;
-        limits.max_message_size = 128 << 10;
+        limits.max_send_queue = 16 << 10;
+        limits.max_message_size = 32 << 10;
     });
     let mut neighbour = app::joined(&server, 0, Version::V2);
     let mut greedy = Raw::open(server.addr(0));
-    let long = "x".repeat(100_000);
+    let long = "x".repeat(20_000);
     greedy.send_text(&format!(r#"["{long}","1","room:b","phx_join",{{}}]"#));
     greedy.frame();
     let request = masked(0x81, br#"[null,"2","room:b","echo",{}]"#);
@@ -43,16 +43,4 @@ fn pipelined_requests_are_bounded_within_a_turn() {
     assert!(got < 32 << 10, "he got {got} bytes");
     server.await_counts(|counts| counts[0].slow_readers == 1);
     server.await_rest();
-}
-
-#[test]
-fn an_answer_larger_than_the_bound_is_given() {
-    let server = app::start_with(&App::default(), |limits| limits.max_send_queue = 4 << 10);
-    let mut client = app::joined(&server, 0, Version::V2);
-    let text = "x".repeat(1 << 20);
-    for _ in 0..3 {
-        let asked = client.push("room:a", "echo", json!({ "text": text }));
-        assert!(client.reply(asked).unwrap().is_ok());
-    }
-    assert_eq!(server.counts()[0].slow_readers, 0);
 }

@@ -350,7 +350,8 @@ impl<I: Io> Shard<I> {
         let wakes = std::mem::take(&mut core.wakes);
         drop(core);
         for waker in wakes {
-            waker.wake();
+            // A runtime's own waker may have come here by a future that lends it on.
+            let _ = panics::catch(|| waker.wake());
         }
     }
 

@@ -42,7 +42,8 @@ pub struct Limits {
     /// Time without a byte received. Default 60 s, as Phoenix: clients send a heartbeat every 30 s.
     /// Past it: close 1002, as Phoenix under Bandit (clients reconnect after it).
     pub idle_timeout: Duration,
-    /// Bytes waiting for a reader that does not read. Default 4 MiB. Past it: the connection is
+    /// Bytes waiting for a reader that does not read. Default 16 MiB, so that the largest
+    /// message a client may send can be sent on to one that is slow. Past it: the connection is
     /// closed at once. So is one for which more than this and a message of
     /// [`max_message_size`](Self::max_message_size) together comes up in one go, before the kernel
     /// could be offered any of it.
@@ -83,7 +84,7 @@ impl Default for Limits {
             max_json_depth: 128,
             max_topics: 100,
             idle_timeout: Duration::from_secs(60),
-            max_send_queue: 4 << 20,
+            max_send_queue: 16 << 20,
             max_mailbox: 1_000,
             terminate_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),

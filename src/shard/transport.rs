@@ -90,11 +90,7 @@ impl Local {
     }
 
     fn receive_requests(self: &Rc<Self>, id: ConnectionId, mut head: Box<Head>, bytes: &mut [u8]) {
-        let (max, max_answers, start) = {
-            let mut core = self.core.borrow_mut();
-            let start = core.send_queue.arena().len();
-            (core.limits.max_head_size, core.limits.max_send_queue, start)
-        };
+        let max = self.core.borrow().limits.max_head_size;
         let mut rest = bytes;
         loop {
             let (handled, size) = match http::parse(rest, max) {
@@ -118,15 +114,8 @@ impl Local {
             rest = &mut rest[size..];
             match handled {
                 Handled::Answered => {
-                    let mut core = self.core.borrow_mut();
+                    let core = self.core.borrow();
                     head.deadline = core.seconds_begun() + core.head_timeout();
-                    // Small requests for a large page, thousands of them in one receive, would
-                    // have it in memory as often before he has read the first.
-                    let answers = core.send_queue.arena().len() - start;
-                    if answers > max_answers || core.is_flooded(id) {
-                        core.overdue_readers.push(id);
-                        return;
-                    }
                 }
                 Handled::Last => {
                     self.core.borrow_mut().begin_ending(id, EndingStep::Shutdown);

@@ -69,7 +69,7 @@ fn who_owes_too_much_by_one_turn_is_closed_with_it() {
 
 #[test]
 fn answers_to_many_requests_at_once_are_bounded_though_he_reads() {
-    let limits = Limits { max_send_queue: 10_000, ..Limits::default() };
+    let limits = Limits { max_send_queue: 8_000, max_message_size: 2_000, ..Limits::default() };
     for (requests, is_bounded) in [(5, true), (1_000, false)] {
         let mut world = World::with_limits(1, limits.clone());
         let mut client = world.dial(0, Version::V2);

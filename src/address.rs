@@ -13,7 +13,7 @@ use crate::shard::remote::{LateReply, Remote};
 /// A client's message that is answered later. Answers any number of times, from any thread, for as
 /// long as the connection lives, even after the channel has ended.
 ///
-/// Made by [`reply_later`](Context::reply_later). A client takes one reply and gives up waiting
+/// Made by [`reply_later`](crate::Context::reply_later). A client takes one reply and gives up waiting
 /// after its own time-out, 10 s for Phoenix's.
 ///
 /// # Example

@@ -77,7 +77,7 @@ pub trait Channel: Sized + 'static {
     type Params: DeserializeOwned + 'static;
     /// What a client sends afterwards: an enum of events, or [`RawEvent`](crate::RawEvent).
     type Event: FromEvent + 'static;
-    /// What timers and [addresses](Address) send.
+    /// What timers and [addresses](crate::Address) send.
     type Info: Send + 'static;
 
     /// Events of broadcasts on the channel's own topic that go through
@@ -139,7 +139,7 @@ pub trait Channel: Sized + 'static {
         Ok(())
     }
 
-    /// Handles what a timer or an [`Address`] sent. Unless written it is logged and dropped.
+    /// Handles what a timer or an [`Address`](crate::Address) sent. Unless written it is logged and dropped.
     ///
     /// # Errors
     ///

@@ -166,7 +166,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
     }
 
     /// Starts the endpoint and returns when it has ended: by SIGINT (Ctrl-C) or SIGTERM, or by
-    /// [`Handle::shutdown`].
+    /// [`Handle::shutdown`](crate::Handle::shutdown).
     ///
     /// # Errors
     ///

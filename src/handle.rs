@@ -82,9 +82,9 @@ impl Handle {
     }
 
     /// Closes all sockets (code 1012, service restart), lets their channels terminate, and ends.
-    /// Returns at once; [`Running::join`] waits for it. What does not end by itself is dropped after
-    /// [`terminate_timeout`](Limits::terminate_timeout) and
-    /// [`close_timeout`](Limits::close_timeout).
+    /// Returns at once; [`Running::join`](crate::Running::join) waits for it. What does not end by itself is dropped after
+    /// [`terminate_timeout`](crate::Limits::terminate_timeout) and
+    /// [`close_timeout`](crate::Limits::close_timeout).
     pub fn shutdown(&self) {
         self.shared.stop();
     }

@@ -77,7 +77,7 @@ impl<S: SocketHandler> Mount<S> {
     }
 
     /// How many topics a socket may have joined at once. Default: the endpoint's
-    /// [`max_topics`](Limits::max_topics).
+    /// [`max_topics`](crate::Limits::max_topics).
     #[must_use]
     pub fn max_topics(mut self, max_topics: usize) -> Self {
         self.max_topics = Some(max_topics);

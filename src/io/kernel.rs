@@ -41,6 +41,9 @@ pub(crate) struct Abilities {
     /// change places when a multishot ended, and the place of a piece is known by their order: some
     /// client's bytes would have been taken for another's.
     pub(crate) incremental_buffers: bool,
+    /// Sockets may lie in the rings' own tables. Linux 6.1 has them, but before 6.13 one that was
+    /// closed stayed open until all older operations of its ring had ended: see `sockets`.
+    pub(crate) direct_descriptors: bool,
     /// How many bytes the rings may take; absent if there is no limit.
     pub(crate) memlock: Option<u64>,
 }
@@ -166,6 +169,7 @@ pub(crate) fn check(probe: &Probe) -> Result<Abilities, Unfit> {
     let abilities = Abilities {
         incremental_buffers: probe.incremental_buffers
             && version.is_some_and(|version| version >= (6, 15)),
+        direct_descriptors: version.is_some_and(|version| version >= (6, 13)),
         memlock: if probe.privileged { None } else { probe.memlock },
     };
     match probe.setup {
@@ -367,5 +371,13 @@ mod tests {
         assert!(able("6.15.0", true));
         assert!(!able("6.14.9", true));
         assert!(!able("6.18.0", false));
+    }
+    #[test]
+    fn direct_descriptors_need_a_kernel_that_closes_them() {
+        let able = |release: &str| {
+            check(&Probe { release: release.to_owned(), ..good() }).unwrap().direct_descriptors
+        };
+        assert!(able("6.13.0") && able("7.0-rc1"));
+        assert!(!able("6.12.9+deb13") && !able("6.1.0"));
     }
 }

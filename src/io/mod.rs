@@ -13,6 +13,7 @@ mod accept;
 mod buffers;
 mod operation;
 mod slots;
+mod sockets;
 
 mod doorbell;
 pub(crate) mod listener;

@@ -10,6 +10,7 @@ use io_uring::squeue::{Entry, Flags};
 use io_uring::{opcode, types};
 
 use super::accept::Peer;
+use super::sockets::Socket;
 
 /// An operation that points at no memory of ours.
 pub(super) struct Operation(Entry);
@@ -19,33 +20,34 @@ pub(super) struct Lending(Entry);
 
 impl Operation {
     /// Receives into the ring's buffers until the kernel says that no more will come.
-    pub(super) fn receive(slot: u32, generation: u32) -> Self {
+    pub(super) fn receive(socket: Socket, slot: u32, generation: u32) -> Self {
         let token = Token { kind: Kind::Receive, tag: 0, slot, stamp: generation };
-        Self(
-            opcode::RecvMulti::new(types::Fixed(slot), BUFFER_GROUP)
-                .build()
-                .user_data(token.pack()),
-        )
+        let receive = opcode::RecvMulti::new(socket.fd(), BUFFER_GROUP).build();
+        Self(receive.flags(socket.flags()).user_data(token.pack()))
     }
 
     /// Completes once the connection takes bytes, or is broken.
-    pub(super) fn await_writable(slot: u32, generation: u32) -> Self {
+    pub(super) fn await_writable(socket: Socket, slot: u32, generation: u32) -> Self {
         let token = Token { kind: Kind::Writable, tag: 0, slot, stamp: generation };
-        let events = libc::POLLOUT as u32;
-        Self(opcode::PollAdd::new(types::Fixed(slot), events).build().user_data(token.pack()))
+        let poll = opcode::PollAdd::new(socket.fd(), libc::POLLOUT as u32).build();
+        Self(poll.flags(socket.flags()).user_data(token.pack()))
     }
 
     /// Ends the sending direction. The kernel has a worker thread of its own do it.
-    pub(super) fn shutdown(slot: u32, generation: u32) -> Self {
+    pub(super) fn shutdown(socket: Socket, slot: u32, generation: u32) -> Self {
         let token = Token { kind: Kind::Shutdown, tag: 0, slot, stamp: generation };
-        let entry = opcode::Shutdown::new(types::Fixed(slot), libc::SHUT_WR).build();
-        Self(entry.user_data(token.pack()))
+        let entry = opcode::Shutdown::new(socket.fd(), libc::SHUT_WR).build();
+        Self(entry.flags(socket.flags()).user_data(token.pack()))
     }
 
-    /// Takes the connection out of the ring's table. What still waits on it keeps it alive.
-    pub(super) fn close(slot: u32, generation: u32) -> Self {
+    /// Takes the connection out of its table. What still waits on it keeps it alive.
+    pub(super) fn close(socket: Socket, slot: u32, generation: u32) -> Self {
         let token = Token { kind: Kind::Close, tag: 0, slot, stamp: generation };
-        Self(opcode::Close::new(types::Fixed(slot)).build().user_data(token.pack()))
+        let close = match socket {
+            Socket::Direct(slot) => opcode::Close::new(types::Fixed(slot)),
+            Socket::Ordinary(descriptor) => opcode::Close::new(types::Fd(descriptor)),
+        };
+        Self(close.build().user_data(token.pack()))
     }
 
     /// Ends the operation that `target` names. Completes only if there was nothing to end.
@@ -68,9 +70,11 @@ impl Operation {
 }
 
 impl Lending {
-    /// Accepts one client into `slot` and writes its address to `peer`.
+    /// Accepts one client for `slot`, into the ring's table if `direct`, and writes its address to
+    /// `peer`.
     pub(super) fn accept(
         listener: &TcpListener,
+        direct: bool,
         slot: u32,
         generation: u32,
         tag: u8,
@@ -80,7 +84,9 @@ impl Lending {
         let target = types::DestinationSlot::try_from_slot_target(slot).expect("slots fit 20 bits");
         let (address, length) = peer.lend();
         let accept = opcode::Accept::new(types::Fd(listener.as_raw_fd()), address, length);
-        Self(accept.file_index(Some(target)).build().user_data(token.pack()))
+        let accept =
+            if direct { accept.file_index(Some(target)) } else { accept.flags(libc::SOCK_CLOEXEC) };
+        Self(accept.build().user_data(token.pack()))
     }
 
     /// Sends `bytes`, settled when `enter` returns: it neither waits (`MSG_DONTWAIT`) nor posts a
@@ -88,15 +94,15 @@ impl Lending {
     ///
     /// The token's stamp is the position in the batch, for a generation has nothing to tell here:
     /// no connection is closed between a send and its completion.
-    pub(super) fn send(slot: u32, position: u32, bytes: &[u8]) -> Self {
+    pub(super) fn send(socket: Socket, slot: u32, position: u32, bytes: &[u8]) -> Self {
         let token = Token { kind: Kind::Send, tag: 0, slot, stamp: position };
         // What a length of 32 bits cannot say remains unsent, like what the socket does not take.
         let length = bytes.len().min(MAX_SEND) as u32;
-        let send = opcode::Send::new(types::Fixed(slot), bytes.as_ptr(), length)
+        let send = opcode::Send::new(socket.fd(), bytes.as_ptr(), length)
             .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL);
         // A send cut short above has to post its completion even when all of it was written.
         let flags = if bytes.len() <= MAX_SEND { Flags::SKIP_SUCCESS } else { Flags::empty() };
-        Self(send.build().flags(flags).user_data(token.pack()))
+        Self(send.build().flags(flags | socket.flags()).user_data(token.pack()))
     }
 
     pub(super) fn entry(&self) -> &Entry {

@@ -17,12 +17,14 @@ use super::doorbell::Doorbell;
 use super::operation::{Kind, Lending, Operation, Token};
 use super::rings::{Config, USUAL};
 use super::slots::Slots;
+use super::sockets::Sockets;
 
 pub(super) struct Ring {
     /// Dropped first: what follows is lent to it.
     uring: IoUring,
     pub(super) buffers: Buffers,
     pub(super) slots: Slots,
+    pub(super) sockets: Sockets,
     /// Completions that came while sends were settled, older than those in the queue.
     kept: VecDeque<cqueue::Entry>,
     /// Slots and generations of connections that found no buffer, the longest waiting first.
@@ -49,7 +51,9 @@ impl Ring {
             .setup_cqsize(config.completion_entries)
             .dontfork()
             .build(config.submission_entries)?;
-        uring.submitter().register_files_sparse(config.connections_per_ring as u32)?;
+        if config.direct_descriptors {
+            uring.submitter().register_files_sparse(config.connections_per_ring as u32)?;
+        }
         let (count, size) = (config.buffers_per_ring, config.buffer_size);
         // SAFETY: the ring's first field is dropped first.
         let buffers = unsafe { Buffers::new(&uring, count, size, config.incremental_buffers) }?;
@@ -62,6 +66,7 @@ impl Ring {
             uring,
             buffers,
             slots: Slots::new(config.connections_per_ring),
+            sockets: Sockets::new(config.direct_descriptors),
             kept: VecDeque::new(),
             starved: VecDeque::new(),
             passed_over: VecDeque::new(),
@@ -256,7 +261,7 @@ impl Ring {
             if self.slots.is_open(slot as usize, generation) {
                 self.slots.begin(slot, Kind::Receive);
                 self.slots.set_hungry(slot, true);
-                self.push(&Operation::receive(slot, generation));
+                self.push(&Operation::receive(self.sockets.socket(slot), slot, generation));
             }
         }
     }
@@ -278,6 +283,21 @@ impl Ring {
             // No memory for an operation just now. Who calls tries again until all is submitted.
             Err(Some(libc::EAGAIN | libc::EBUSY)) => std::thread::yield_now(),
             Err(error) => panic!("a ring refuses to be entered: {error:?}"),
+        }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // A socket in the process' table is closed by the operation that was asked for, even if that
+        // was the last thing the shard did.
+        self.submit();
+        // Clients of whom nobody has taken notice have sockets too.
+        while let Some(completion) = self.next() {
+            let token = Token::unpack(completion.user_data());
+            if token.kind == Kind::Accept && completion.result() >= 0 {
+                self.sockets.accepted(token.slot, &completion);
+            }
         }
     }
 }

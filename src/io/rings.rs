@@ -62,6 +62,9 @@ pub(crate) struct Config {
     pub(crate) buffer_size: u32,
     /// Whether receives share buffers. Default false; see `kernel::Abilities`.
     pub(crate) incremental_buffers: bool,
+    /// Whether connections are direct descriptors, in the ring's table instead of the process'.
+    /// Default false; see `kernel::Abilities`.
+    pub(crate) direct_descriptors: bool,
     /// Accepts under way at a time, at most 256. Default 64: so many clients come with one wake-up.
     pub(crate) accepts: usize,
 }
@@ -76,6 +79,7 @@ impl Default for Config {
             buffers_per_ring: 256,
             buffer_size: 2 << 10,
             incremental_buffers: false,
+            direct_descriptors: false,
             accepts: 64,
         }
     }
@@ -84,7 +88,8 @@ impl Default for Config {
 impl Config {
     /// The defaults for a kernel with these abilities.
     pub(crate) fn for_kernel(abilities: &super::kernel::Abilities) -> Self {
-        let mut config = Self::default();
+        let mut config =
+            Self { direct_descriptors: abilities.direct_descriptors, ..Self::default() };
         if abilities.incremental_buffers {
             config.incremental_buffers = true;
             config.buffers_per_ring = 32;
@@ -255,7 +260,9 @@ impl Rings {
         let Some(tag) = self.peers.take() else { return };
         let ring = &mut self.rings[ring];
         let (slot, generation) = ring.slots.reserve(Kind::Accept).expect("the ring has room");
-        let accept = Lending::accept(listener, slot, generation, tag, self.peers.peer(tag));
+        let direct = ring.sockets.are_direct();
+        let peer = self.peers.peer(tag);
+        let accept = Lending::accept(listener, direct, slot, generation, tag, peer);
         // SAFETY: the peer is boxed and dropped after the ring; nobody looks at it before it is
         // given back, which is when this accept has completed.
         unsafe { ring.push_lending(&accept) };
@@ -275,10 +282,11 @@ impl Rings {
                     ring.slots.end(slot, Kind::Accept);
                     return self.accept_failed(-completion.result());
                 }
+                ring.sockets.accepted(slot, completion);
                 ring.slots.open_slot(slot);
                 ring.slots.begin(slot, Kind::Receive);
                 ring.slots.end(slot, Kind::Accept);
-                ring.push(&Operation::receive(slot, stamp));
+                ring.push(&Operation::receive(ring.sockets.socket(slot), slot, stamp));
                 Some(News::Accepted { id, peer })
             }
             Kind::Receive => received(ring, id, completion),
@@ -407,7 +415,8 @@ impl Io for Rings {
         let Some(ring) = self.ring_of(id) else { return };
         if !ring.slots.has(slot, Kind::Writable) {
             ring.slots.begin(slot, Kind::Writable);
-            ring.push(&Operation::await_writable(slot, id.generation()));
+            let socket = ring.sockets.socket(slot);
+            ring.push(&Operation::await_writable(socket, slot, id.generation()));
         }
     }
 
@@ -416,7 +425,8 @@ impl Io for Rings {
         let Some(ring) = self.ring_of(id) else { return };
         if !ring.slots.has(slot, Kind::Shutdown) {
             ring.slots.begin(slot, Kind::Shutdown);
-            ring.push(&Operation::shutdown(slot, id.generation()));
+            let socket = ring.sockets.socket(slot);
+            ring.push(&Operation::shutdown(socket, slot, id.generation()));
         }
     }
 
@@ -430,7 +440,8 @@ impl Io for Rings {
         }
         ring.slots.begin(slot, Kind::Close);
         ring.slots.close_slot(slot);
-        ring.push(&Operation::close(slot, stamp));
+        let socket = ring.sockets.release(slot);
+        ring.push(&Operation::close(socket, slot, stamp));
     }
 
     fn stop_accepting(&mut self) {

@@ -41,7 +41,7 @@ impl<'a, 'bytes> Batch<'a, 'bytes> {
             settle(index, ring, self.refused);
         }
         ring.sending = true;
-        let send = Lending::send(slot as u32, position, bytes);
+        let send = Lending::send(ring.sockets.socket(slot as u32), slot as u32, position, bytes);
         // SAFETY: the bytes outlive the batch, and `drop` settles the send.
         unsafe { ring.push_lending(&send) };
     }

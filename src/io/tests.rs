@@ -1,6 +1,6 @@
 //! The rings over real sockets: clients of the standard library, on the loopback device.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,9 +30,53 @@ fn an_ipv4_client_of_an_ipv6_listener_has_its_ipv4_address() {
     assert_eq!(peer, client.local_addr().unwrap());
 }
 
+/// Before Linux 6.13 a ring let go of its direct descriptors in order, so that a client who stayed
+/// and said nothing kept open what was closed after he had come.
+#[test]
+fn a_closed_connection_ends_while_an_older_one_stays() {
+    for config in with_each_kind(&small()) {
+        let mut server = Server::new(config);
+        let _older = server.connect();
+        server.accept();
+        for _ in 0..3 {
+            let mut client = server.connect();
+            let (id, _) = server.accept();
+            server.rings.close(id);
+            server.turn();
+            client.read_to_end(&mut Vec::new()).unwrap();
+        }
+        server.until(|server| server.rings.taken_slots() == 1 + server.rings.accepts_under_way());
+    }
+}
+
+/// A shard that ends asks for its connections to be closed and does not look at the rings again.
+#[test]
+fn all_connections_end_with_the_rings() {
+    for config in with_each_kind(&small()) {
+        let mut server = Server::new(config);
+        let clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+        let ids = server.accept_from(&clients);
+        // One whose close is under way, one whose close nobody has submitted, one who is open, and
+        // one of whom the shard has not heard.
+        server.rings.close(ids[0]);
+        let unknown = server.connect();
+        server.rings.gather();
+        server.rings.close(ids[1]);
+        drop(server);
+        for mut client in clients.into_iter().chain([unknown]) {
+            // Who was not accepted yet is cut off with the listener.
+            match client.read_to_end(&mut Vec::new()) {
+                Ok(0) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+                result => panic!("{result:?}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn bytes_arrive_in_order() {
-    for config in with_each_kind_of_buffer(&small()) {
+    for config in with_each_kind(&small()) {
         let mut server = Server::new(config);
         let mut client = server.connect();
         let (id, _) = server.accept();
@@ -52,7 +96,7 @@ fn bytes_arrive_in_order() {
 
 #[test]
 fn small_messages_of_many_clients_all_arrive() {
-    for config in with_each_kind_of_buffer(&small()) {
+    for config in with_each_kind(&small()) {
         let config = Config { connections_per_ring: 256, max_connections: 1000, ..config };
         let mut server = Server::new(config);
         let mut clients: Vec<_> = (0..200).map(|_| server.connect()).collect();
@@ -387,7 +431,7 @@ fn clients_beyond_the_last_slot_wait_and_none_is_lost() {
 fn running_out_of_buffers_delays_and_loses_nothing() {
     let config =
         Config { buffers_per_ring: 2, buffer_size: 64, connections_per_ring: 64, ..small() };
-    for config in with_each_kind_of_buffer(&config) {
+    for config in with_each_kind(&config) {
         let mut server = Server::new(config);
         let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
         let ids = server.accept_from(&clients);
@@ -406,10 +450,8 @@ fn running_out_of_buffers_delays_and_loses_nothing() {
 /// for it, twelve clients that were armed four at a time were served as if they were three.
 #[test]
 fn of_many_who_send_without_end_everybody_has_his_turn() {
-    for incremental_buffers in [false, true] {
-        let config =
-            Config { buffers_per_ring: 4, buffer_size: 64, incremental_buffers, ..small() };
-        let mut server = Server::new(config);
+    for config in with_each_kind(&Config { buffers_per_ring: 4, buffer_size: 64, ..small() }) {
+        let mut server = Server::new(config.clone());
         let mut clients: Vec<_> = (0..12).map(|_| server.connect()).collect();
         let ids = server.accept_from(&clients);
         for client in &mut clients {
@@ -419,7 +461,7 @@ fn of_many_who_send_without_end_everybody_has_his_turn() {
             server.turn();
         }
         let served = ids.iter().filter(|id| !server.received(**id).is_empty()).count();
-        assert_eq!(served, clients.len(), "incremental: {incremental_buffers}");
+        assert_eq!(served, clients.len(), "{config:?}");
     }
 }
 
@@ -784,26 +826,34 @@ fn park(rings: &mut Rings, until: Option<Instant>, idle: impl FnOnce() -> bool) 
     assert_eq!(park.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()));
 }
 
+/// Small rings, otherwise as this kernel can have them.
 fn small() -> Config {
     Config {
         connections_per_ring: 100,
         max_connections: 1000,
         buffers_per_ring: 16,
         buffer_size: 256,
+        incremental_buffers: false,
         accepts: 4,
-        ..Config::default()
+        ..Config::for_kernel(&abilities())
     }
 }
 
-/// The same with buffers used whole and, where a shard would use them, with incremental ones: an
-/// older kernel has none, or none that can be relied on.
-fn with_each_kind_of_buffer(config: &Config) -> Vec<Config> {
-    let abilities = kernel::check(&kernel::Kernel::probe()).unwrap();
-    let mut kinds = vec![config.clone()];
-    if abilities.incremental_buffers {
+/// The same with all kinds of buffers and sockets that a shard would use here: an older kernel has
+/// some of them not, or not so that they can be relied on.
+fn with_each_kind(config: &Config) -> Vec<Config> {
+    let mut kinds = vec![Config { direct_descriptors: false, ..config.clone() }];
+    if abilities().direct_descriptors {
+        kinds.push(config.clone());
+    }
+    if abilities().incremental_buffers {
         kinds.push(Config { incremental_buffers: true, ..config.clone() });
     }
     kinds
+}
+
+fn abilities() -> kernel::Abilities {
+    kernel::check(&kernel::Kernel::probe()).unwrap()
 }
 
 /// Bytes that are wrong when they are somewhere else.

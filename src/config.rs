@@ -64,6 +64,11 @@ pub struct Limits {
     /// fails for that shard with [`Overloaded`](crate::BroadcastError::Overloaded), and the topic's
     /// channels there are told ([`handle_gap`](crate::Channel::handle_gap)) or end.
     pub max_mesh_queue: usize,
+    /// Bytes of broadcasts that are on their way to the subscribers of one topic on one shard, which
+    /// are served in slices if they are many. Default 16 MiB, as for what a single reader may owe;
+    /// all topics of a shard together may have four times as much. Past it: whoever broadcasts gets
+    /// [`Backlog`](crate::BroadcastError::Backlog), and nobody gets the message.
+    pub max_fanout_queue: usize,
     /// Broadcasts, messages and late replies waiting for a shard from threads that are no shards.
     /// Default 16,384. Past it: whoever sends gets an error, and of a broadcast the channels that
     /// miss it are told.
@@ -89,6 +94,7 @@ impl Default for Limits {
             terminate_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
             max_mesh_queue: 4_096,
+            max_fanout_queue: 16 << 20,
             max_inbox: 16_384,
             blocking_threads: 16,
             max_blocking_queue: 4_096,

@@ -74,13 +74,15 @@ impl Broadcast {
         Ok(slot.set(Box::new(frame.clone())).map_or_else(|_| frame.clone(), |()| frame.clone()))
     }
 
+    /// About how many bytes a frame of it has, of any version.
+    pub(crate) fn size(&self) -> usize {
+        let payload = self.payload().as_bytes().len();
+        self.topic().len() + self.event().len() + payload + FRAME_OVERHEAD
+    }
+
     fn encode(&self, version: Version) -> Result<Vec<u8>, EncodeError> {
         let payload = self.payload().as_raw();
-        let room = self.topic().len()
-            + self.event().len()
-            + self.payload().as_bytes().len()
-            + FRAME_OVERHEAD;
-        let mut frame = Vec::with_capacity(room);
+        let mut frame = Vec::with_capacity(self.size());
         websocket::try_write_frame(&mut frame, frame_opcode(self.payload()), |out| {
             version.encode_broadcast(out, self.topic(), self.event(), payload)
         })?;
@@ -121,6 +123,10 @@ pub enum BroadcastError {
         /// How many shards were missed.
         shards: usize,
     },
+    /// So many broadcasts of this topic are still on their way to its subscribers that no more is
+    /// taken ([`max_fanout_queue`](crate::Limits::max_fanout_queue)). Nobody got it.
+    #[error("too much is on its way to this topic's subscribers already: nobody got it")]
+    Backlog,
     /// It can't be encoded for some of its subscribers, who did not get it.
     #[error("{0}")]
     Encode(String),

@@ -1,102 +1,128 @@
 //! Broadcasts: dispatch to this shard's subscribers, then forward to the other shards.
 //!
-//! [`Core::dispatch`] is the whole fan-out. It is written over a range of the topic's subscribers,
-//! so that it makes no difference whether a topic is served in one go or in slices.
-
-use std::ops::Range;
-use std::rc::Rc;
+//! [`Core::serve`] says what a broadcast means to one subscriber. Small topics are served in one go,
+//! by [`Core::dispatch`]; those that are too big for the turn in [`slices`](super::slices).
 
 use super::Core;
+use super::fanout::Outgoing;
 use super::process::{GlobalProcessId, Mail, ProcessId, Status};
 use super::send_queue::Frame;
 use super::topics::{Kind, Subscriber, TopicIndex};
 use crate::channel::Stop;
-use crate::protocol::phoenix::{EncodeError, Version};
+use crate::protocol::phoenix::EncodeError;
 use crate::pubsub::{Broadcast, BroadcastError};
-
-/// A broadcast's frames as this shard hands them out: made once each, counted without atomics.
-struct Frames<'a> {
-    broadcast: &'a Broadcast,
-    frames: [Option<Frame>; 2],
-}
-
-impl Frames<'_> {
-    #[inline]
-    fn get(&mut self, version: Version) -> Result<&Frame, EncodeError> {
-        let frame = &mut self.frames[version as usize];
-        if frame.is_none() {
-            *frame = Some(Rc::new(self.broadcast.frame(version)?));
-        }
-        Ok(frame.as_ref().expect("just made"))
-    }
-}
 
 impl Core {
     /// Sends a broadcast to everyone on this node.
     pub(crate) fn broadcast(&mut self, broadcast: &Broadcast) -> Result<(), BroadcastError> {
-        self.dispatch_topic(broadcast)?;
+        self.dispatch(broadcast)?;
         self.forward(broadcast)
     }
 
-    /// Sends a broadcast to this shard's subscribers.
-    pub(crate) fn dispatch_topic(&mut self, broadcast: &Broadcast) -> Result<(), EncodeError> {
-        let Some(topic) = self.topics.find(broadcast.topic()) else { return Ok(()) };
-        let everyone = 0..self.topics.subscribers(topic).len();
-        self.dispatch(topic, broadcast, everyone)
-    }
-
-    /// Sends a broadcast to the topic's subscribers at the places `range`.
+    /// Sends a broadcast to this shard's subscribers, now or, if they are many, in slices.
     ///
     /// An error says that it can't be encoded for one of them; those before him were served, as in
-    /// Phoenix.
-    fn dispatch(
+    /// Phoenix. Or that too much is on its way to them already.
+    pub(crate) fn dispatch(&mut self, broadcast: &Broadcast) -> Result<(), BroadcastError> {
+        let Some(topic) = self.topics.find(broadcast.topic()) else { return Ok(()) };
+        let from = self.local_process(broadcast.from());
+        self.send_out(topic, from, Outgoing::new(broadcast))
+    }
+
+    /// Takes a broadcast that others have made and hear no more of. Should there be no room for it,
+    /// the topic's channels are told that they missed it.
+    pub(crate) fn receive_broadcast(&mut self, broadcast: &Broadcast) {
+        let Err(error) = self.dispatch(broadcast) else { return };
+        let (topic, event) = (broadcast.topic(), broadcast.event());
+        tracing::error!(topic, event, %error, "a broadcast from outside this shard");
+        if error == BroadcastError::Backlog {
+            self.tell_gap(broadcast);
+        }
+    }
+
+    /// Tells a topic's channels that they missed a broadcast.
+    pub(crate) fn tell_gap(&mut self, missed: &Broadcast) {
+        if let Some(topic) = self.topics.find(missed.topic()) {
+            let told = self.send_out(topic, None, Outgoing::gap(missed));
+            debug_assert!(told.is_ok(), "a gap needs no room and no frame");
+        }
+    }
+
+    fn send_out(
         &mut self,
         topic: TopicIndex,
-        broadcast: &Broadcast,
-        range: Range<usize>,
-    ) -> Result<(), EncodeError> {
-        let from = self.local_process(broadcast.from());
-        let mut frames = Frames { broadcast, frames: [None, None] };
-        for place in range {
+        from: Option<ProcessId>,
+        mut outgoing: Outgoing,
+    ) -> Result<(), BroadcastError> {
+        let everyone = self.topics.subscribers(topic).len();
+        let waits = self.topics.fanout(topic).is_some();
+        if waits || !self.slices.take(everyone, outgoing.size()) {
+            return self.begin_fanout(topic, from, outgoing);
+        }
+        for place in 0..everyone {
             let subscribers = self.topics.subscribers(topic);
             if let Some(ahead) = subscribers.get(place + AHEAD) {
                 self.connections.prefetch(ahead.connection);
             }
             let subscriber = subscribers[place];
-            let is_sender = from.is_some_and(|from| from.index == subscriber.process);
-            match subscriber.kind {
-                Kind::Fastlane if !is_sender => self.fastlane(subscriber, &mut frames)?,
-                Kind::Intercepting if !is_sender => {
-                    let mount = &self.mounts[usize::from(subscriber.mount)];
-                    if mount.routes[usize::from(subscriber.route)].1.intercepts(broadcast.event()) {
-                        self.deliver_broadcast(subscriber.process, Mail::Out(broadcast.clone()));
-                    } else {
-                        self.fastlane(subscriber, &mut frames)?;
-                    }
+            if from.is_none_or(|from| from.index != subscriber.process) {
+                if matches!(subscriber.kind, Kind::Intercepting | Kind::Plain) {
+                    // What it gets by its mailbox stands behind what another topic has for it.
+                    let (process, _) = self.processes.at(subscriber.process);
+                    self.catch_up(process);
                 }
-                Kind::Plain if !is_sender => {
-                    self.deliver_broadcast(subscriber.process, Mail::Broadcast(broadcast.clone()));
-                }
-                Kind::Socket if broadcast.event() == "disconnect" => {
-                    self.disconnecting.push(subscriber.connection);
-                }
-                Kind::Fastlane | Kind::Intercepting | Kind::Plain | Kind::Socket => {}
+                self.serve(subscriber, &mut outgoing)?;
             }
         }
         Ok(())
     }
 
+    /// Gives one subscriber a broadcast, or the word of a gap.
     #[inline]
-    fn fastlane(&mut self, to: Subscriber, frames: &mut Frames<'_>) -> Result<(), EncodeError> {
-        let frame = frames.get(to.version)?;
+    pub(crate) fn serve(
+        &mut self,
+        subscriber: Subscriber,
+        outgoing: &mut Outgoing,
+    ) -> Result<(), EncodeError> {
+        let message = &outgoing.message;
+        match subscriber.kind {
+            Kind::Socket if message.event() == "disconnect" => {
+                self.disconnecting.push(subscriber.connection);
+            }
+            Kind::Socket => {}
+            _ if outgoing.is_gap => {
+                self.deliver_broadcast(subscriber.process, Mail::Gap(message.clone()));
+            }
+            Kind::Intercepting if self.intercepts(subscriber, message.event()) => {
+                self.deliver_broadcast(subscriber.process, Mail::Out(message.clone()));
+            }
+            Kind::Fastlane | Kind::Intercepting => {
+                let frame = outgoing.frame(subscriber.version)?;
+                self.send_broadcasts(subscriber, frame, 1);
+            }
+            Kind::Plain => {
+                self.deliver_broadcast(subscriber.process, Mail::Broadcast(message.clone()));
+            }
+            Kind::Ahead => unreachable!("a fan-out says who somebody is before he is served"),
+        }
+        Ok(())
+    }
+
+    fn intercepts(&self, subscriber: Subscriber, event: &str) -> bool {
+        let mount = &self.mounts[usize::from(subscriber.mount)];
+        mount.routes[usize::from(subscriber.route)].1.intercepts(event)
+    }
+
+    /// Queues the finished frame of one broadcast, or those of several in one, past the channel.
+    #[inline]
+    pub(crate) fn send_broadcasts(&mut self, to: Subscriber, frame: &Frame, broadcasts: usize) {
         if let Some(connection) = self.connections.find(to.connection) {
-            self.counters.deliveries += 1;
+            self.counters.deliveries += broadcasts as u64;
             self.send_queue.queue_frame(to.connection, &mut connection.outbox, frame);
             if connection.outbox.owes() > self.limits.max_send_queue {
                 self.check_backlog(to.connection);
             }
         }
-        Ok(())
     }
 
     pub(crate) fn deliver_broadcast(&mut self, process: u32, mail: Mail) {
@@ -152,4 +178,4 @@ impl Core {
 
 /// How far ahead of the subscriber being served a connection's line is asked for: about what memory
 /// takes, in subscribers served from the cache.
-const AHEAD: usize = 8;
+pub(crate) const AHEAD: usize = 8;

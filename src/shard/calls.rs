@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::process::{Mail, ProcessId};
 use super::remote::LateReply;
 use super::timers::{Due, MakeInfo, TimerId, later};
-use super::topics::{Kind, Removed, Subscriber, TopicIndex};
+use super::topics::{Kind, Moved, Removed, Subscriber, TopicIndex};
 use super::{Core, Dead};
 use crate::address::AddressError;
 use crate::io::ConnectionId;
@@ -23,6 +23,7 @@ impl Core {
         event: &str,
         payload: &Payload,
     ) -> Result<(), EncodeError> {
+        self.catch_up(id);
         let Some(process) = self.processes.find(id) else { return Ok(()) };
         let (connection, join_ref) = (process.connection, process.join_ref.clone());
         let topic = self.topics.name(process.topic).clone();
@@ -39,6 +40,7 @@ impl Core {
         status: &str,
         response: &Payload,
     ) -> Result<(), EncodeError> {
+        self.catch_up(id);
         let Some(process) = self.processes.find(id) else { return Ok(()) };
         let (connection, join_ref) = (process.connection, process.join_ref.clone());
         let topic = self.topics.name(process.topic).clone();
@@ -55,6 +57,7 @@ impl Core {
         LateReply {
             join_ref: process.join_ref.clone(),
             remote: self.remote.clone(),
+            process: id,
             connection,
             version: self.connections.version(connection).unwrap_or(Version::V2),
             topic: (&**self.topics.name(topic)).into(),
@@ -62,8 +65,9 @@ impl Core {
         }
     }
 
-    /// Queues a finished frame for one socket, if it is still there.
-    pub(crate) fn send_frame(&mut self, id: ConnectionId, frame: Bytes) {
+    /// Queues a process' late reply for its socket, if that is still there.
+    pub(crate) fn send_late(&mut self, process: ProcessId, id: ConnectionId, frame: Bytes) {
+        self.catch_up(process);
         if self.connections.session(id).is_none() || self.is_flooded(id) {
             return;
         }
@@ -74,6 +78,7 @@ impl Core {
 
     /// Puts an application's message into a mailbox that has room for it.
     pub(crate) fn deliver(&mut self, id: ProcessId, mail: Mail) -> Result<(), AddressError> {
+        self.catch_up(id);
         let max = self.limits.max_mailbox;
         let refusal = match self.processes.find(id) {
             Some(process) if process.is_ending() => AddressError::Gone,
@@ -152,6 +157,7 @@ impl Core {
     }
 
     pub(crate) fn unsubscribe(&mut self, id: ProcessId, topic: &str) {
+        self.catch_up(id);
         let Some(index) = self.topics.find(topic) else { return };
         while let Some(rare) = self.processes.find(id).and_then(|process| process.rare.as_mut()) {
             let Some(place) = rare.subscriptions.iter().position(|(held, _)| *held == index) else {
@@ -163,8 +169,15 @@ impl Core {
         }
     }
 
-    /// Ends all subscriptions of a process, to its own topic and to others.
+    /// Ends all subscriptions of a process, to its own topic and to others. It gets what was
+    /// broadcast before.
     pub(crate) fn leave_topics(&mut self, id: ProcessId) {
+        self.catch_up(id);
+        self.desert_topics(id);
+    }
+
+    /// The same for one whose client is gone: nothing is sent to it any more.
+    pub(crate) fn desert_topics(&mut self, id: ProcessId) {
         let Some(process) = self.processes.find(id) else { return };
         let topic = process.topic;
         if let Some(position) = process.position.take() {
@@ -187,25 +200,28 @@ impl Core {
     }
 
     pub(crate) fn remove_subscriber(&mut self, topic: TopicIndex, position: u32) {
-        let Removed { moved, from, was_last } = self.topics.unsubscribe(topic, position);
+        let Removed { moved, was_last } = self.topics.unsubscribe(topic, position);
         if was_last {
             self.interest.remove(&self.shared.interest, self.topics.name(topic));
+            self.drop_fanout(topic);
         }
-        let Some(moved) = moved else { return };
-        // Whoever stands at the freed place now is told so.
-        match moved.kind {
-            Kind::Fastlane | Kind::Intercepting => {
-                self.processes.at(moved.process).1.position = Some(position);
-            }
-            Kind::Plain => {
-                let (_, process) = self.processes.at(moved.process);
-                let rare = process.rare.as_mut().expect("it has a subscription");
-                let held = rare.subscriptions.iter_mut().find(|held| **held == (topic, from));
-                held.expect("a subscriber knows its place").1 = position;
-            }
-            Kind::Socket => {
-                let session = self.connections.session(moved.connection);
-                session.expect("it is subscribed while it is open").id = Some((topic, position));
+        // Whoever stands somewhere else now is told so.
+        for Moved { subscriber, from, to } in moved.into_iter().flatten() {
+            match subscriber.kind {
+                Kind::Fastlane | Kind::Intercepting => {
+                    self.processes.at(subscriber.process).1.position = Some(to);
+                }
+                Kind::Plain => {
+                    let (_, process) = self.processes.at(subscriber.process);
+                    let rare = process.rare.as_mut().expect("it has a subscription");
+                    let held = rare.subscriptions.iter_mut().find(|held| **held == (topic, from));
+                    held.expect("a subscriber knows its place").1 = to;
+                }
+                Kind::Socket => {
+                    let session = self.connections.session(subscriber.connection);
+                    session.expect("it is subscribed while it is open").id = Some((topic, to));
+                }
+                Kind::Ahead => unreachable!("told with its own kind"),
             }
         }
     }

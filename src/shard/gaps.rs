@@ -13,8 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::Core;
-use super::process::Mail;
-use super::topics::{Kind, TopicIndex};
 use crate::payload::Payload;
 use crate::pubsub::Broadcast;
 
@@ -67,32 +65,14 @@ impl Core {
         for broadcast in inbox.missed.try_iter().take(MAX_MISSED) {
             let Some(topic) = self.topics.find(broadcast.topic()) else { continue };
             if told.insert(topic) || broadcast.event() == "disconnect" {
-                self.tell_gap(topic, &broadcast);
+                self.tell_gap(&broadcast);
             }
         }
         if inbox.take_unknown() {
             for topic in self.topics.indices() {
                 // Sockets whose id the missed one may have been: rather closed than left open.
                 let name = self.topics.name(topic).clone();
-                let unknown = Broadcast::new(&name, "disconnect", Payload::empty(), None);
-                self.tell_gap(topic, &unknown);
-            }
-        }
-    }
-
-    fn tell_gap(&mut self, topic: TopicIndex, missed: &Broadcast) {
-        for place in 0..self.topics.subscribers(topic).len() {
-            // Telling ends nobody at once, so the places stay.
-            let subscriber = self.topics.subscribers(topic)[place];
-            match subscriber.kind {
-                Kind::Fastlane | Kind::Intercepting | Kind::Plain => {
-                    self.deliver_broadcast(subscriber.process, Mail::Gap(missed.clone()));
-                }
-                // A disconnect needs no queue to be obeyed.
-                Kind::Socket if missed.event() == "disconnect" => {
-                    self.disconnecting.push(subscriber.connection);
-                }
-                Kind::Socket => {}
+                self.tell_gap(&Broadcast::new(&name, "disconnect", Payload::empty(), None));
             }
         }
     }

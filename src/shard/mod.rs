@@ -21,6 +21,8 @@ pub(crate) mod run;
 pub(crate) mod broadcast;
 pub(crate) mod calls;
 
+pub(crate) mod fanout;
+pub(crate) mod slices;
 pub(crate) mod topics;
 
 pub(crate) mod send_queue;
@@ -65,6 +67,7 @@ use mount::{Blueprint, Mount};
 use process::{Mail, Process, ProcessId, Processes};
 use remote::{Inbox, Outside, Remote};
 use send_queue::SendQueue;
+use slices::Slices;
 use timers::{Due, Timers, later};
 use topics::Topics;
 use wakers::{Alarm, Woken};
@@ -115,6 +118,7 @@ pub(crate) struct Core {
     pub(crate) connections: Connections,
     pub(crate) processes: Processes,
     pub(crate) topics: Topics,
+    pub(crate) slices: Slices,
     pub(crate) interest: OwnInterest,
     pub(crate) send_queue: SendQueue,
     pub(crate) mesh: Mesh,
@@ -208,11 +212,13 @@ pub(crate) struct Parts {
     pub(crate) inbox: Inbox,
     pub(crate) mesh: Mesh,
     pub(crate) routes: Arc<[Route]>,
+    /// See [`slices::SLICE`].
+    pub(crate) slice: usize,
 }
 
 impl<I: Io> Shard<I> {
     pub(crate) fn new(io: I, parts: Parts, mounts: &[Arc<dyn Blueprint>]) -> Self {
-        let Parts { shard, limits, shared, inbox, mesh, routes } = parts;
+        let Parts { shard, limits, shared, inbox, mesh, routes, slice } = parts;
         let now = io.now();
         let remote = shared.remotes[shard].clone();
         let core = Core {
@@ -225,6 +231,7 @@ impl<I: Io> Shard<I> {
             connections: Connections::default(),
             processes: Processes::default(),
             topics: Topics::new(),
+            slices: Slices::new(slice),
             interest: OwnInterest::new(shard),
             send_queue: SendQueue::new(),
             mesh,
@@ -259,7 +266,7 @@ impl<I: Io> Shard<I> {
     pub(crate) fn turn(&mut self) -> Next {
         let _current = Entered::new(&self.local);
         self.io.gather();
-        self.local.core.borrow_mut().now = self.io.now();
+        self.begin();
 
         self.take_completions();
         self.take_mesh();
@@ -271,6 +278,7 @@ impl<I: Io> Shard<I> {
         self.local.core.borrow_mut().take_gaps(&self.inbox.gaps);
         self.begin_drain();
         self.run_ready();
+        self.local.core.borrow_mut().serve_slices();
         self.flush();
         self.drop_dead();
         self.next()
@@ -286,6 +294,12 @@ impl<I: Io> Shard<I> {
     pub(crate) fn parts_to_sleep(&mut self) -> (&mut I, impl FnOnce() -> bool) {
         let Self { io, local, inbox, .. } = self;
         (io, || inbox.is_idle(local))
+    }
+
+    fn begin(&mut self) {
+        let mut core = self.local.core.borrow_mut();
+        core.now = self.io.now();
+        core.slices.begin_turn();
     }
 
     fn take_completions(&mut self) {
@@ -326,10 +340,7 @@ impl<I: Io> Shard<I> {
         let mut core = self.local.core.borrow_mut();
         core.mesh.receive(MESH_BATCH, &mut self.broadcasts);
         for broadcast in self.broadcasts.drain(..) {
-            if let Err(error) = core.dispatch_topic(&broadcast) {
-                let (topic, event) = (broadcast.topic(), broadcast.event());
-                tracing::error!(topic, event, %error, "a broadcast from another shard");
-            }
+            core.receive_broadcast(&broadcast);
         }
     }
 
@@ -379,18 +390,15 @@ impl<I: Io> Shard<I> {
         for message in self.inbox.outside.try_iter().take(OUTSIDE_BATCH) {
             let mut core = self.local.core.borrow_mut();
             match message {
-                Outside::Broadcast(broadcast) => {
-                    if let Err(error) = core.dispatch_topic(&broadcast) {
-                        let (topic, event) = (broadcast.topic(), broadcast.event());
-                        tracing::error!(topic, event, %error, "a broadcast from outside");
-                    }
-                }
+                Outside::Broadcast(broadcast) => core.receive_broadcast(&broadcast),
                 Outside::Info { process, info } => {
                     if core.deliver(process, Mail::Info(info)).is_err() {
                         core.counters.overloaded += 1;
                     }
                 }
-                Outside::Frame { connection, frame } => core.send_frame(connection, frame),
+                Outside::Reply { process, connection, frame } => {
+                    core.send_late(process, connection, frame);
+                }
             }
         }
     }
@@ -467,6 +475,7 @@ impl<I: Io> Shard<I> {
             || !core.overdue_readers.is_empty()
             || !core.dead.is_empty()
             || core.send_queue.has_more()
+            || !core.slices.is_empty()
             || !self.local.woken.borrow().is_empty();
         if has_more {
             return Next::Turn;

@@ -44,8 +44,9 @@ pub(crate) enum Outside {
         process: ProcessId,
         info: Box<dyn Any + Send>,
     },
-    /// A finished frame for one connection.
-    Frame {
+    /// A process' late reply, finished.
+    Reply {
+        process: ProcessId,
         connection: ConnectionId,
         frame: Bytes,
     },
@@ -120,6 +121,7 @@ impl Remote {
 /// A client's message that waits for its answer.
 pub(crate) struct LateReply {
     pub(crate) remote: Arc<Remote>,
+    pub(crate) process: ProcessId,
     pub(crate) connection: ConnectionId,
     pub(crate) version: Version,
     pub(crate) topic: Box<str>,
@@ -144,13 +146,14 @@ impl LateReply {
         let frame = Bytes::from(frame);
         let here = with_current(&self.remote, |local: &Local| {
             let mut core = local.core.try_borrow_mut().ok()?;
-            core.send_frame(self.connection, frame.clone());
+            core.send_late(self.process, self.connection, frame.clone());
             Some(())
         });
         if let Some(Some(())) = here {
             return Ok(());
         }
-        let message = Outside::Frame { connection: self.connection, frame };
+        let (process, connection) = (self.process, self.connection);
+        let message = Outside::Reply { process, connection, frame };
         self.remote.send(message).map_err(|error| match error {
             TrySendError::Full(_) => ReplyError::Full,
             TrySendError::Disconnected(_) => ReplyError::Gone,

@@ -440,6 +440,7 @@ impl Core {
     }
 
     fn send_error(&mut self, id: ProcessId) {
+        self.catch_up(id);
         let process = self.process(id);
         let join_ref = process.wire_join_ref();
         let (connection, topic) = (process.connection, process.topic);

@@ -345,7 +345,7 @@ impl SendQueue {
 
 /// Bytes joined for one write. More than a socket's usual room, so that joining pays; little
 /// enough to be copied within a turn.
-const MAX_WRITE: usize = 64 << 10;
+pub(crate) const MAX_WRITE: usize = 64 << 10;
 /// Bytes of arena that one turn uses. Places in it are 32 bits, and a fan-out to a million that
 /// joins a few frames for each would need more than these say.
 const ARENA_MAX: usize = 256 << 20;

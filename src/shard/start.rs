@@ -9,6 +9,7 @@ use super::blocking::Pool;
 use super::interest::Interest;
 use super::mount::Blueprint;
 use super::remote::Remote;
+use super::slices::SLICE;
 use super::{Next, Parts, Shard, Shared, mesh};
 use crate::config::Limits;
 use crate::error::Error;
@@ -99,6 +100,7 @@ pub(crate) fn assemble(
         inbox,
         mesh,
         routes: routes.clone(),
+        slice: SLICE,
     };
     let parts = inboxes.into_iter().zip(meshes).enumerate().map(part).collect();
     Ok((shared, parts))

@@ -2,7 +2,8 @@
 //!
 //! Subscribers of a topic are a dense array of 16-byte entries, so that a fan-out walks memory in
 //! order. Each subscriber knows its place in the array, so that leaving is a swap with the last;
-//! whoever is moved by it is told its new place.
+//! whoever is moved by it is told its new place. A topic that is just being served in slices has a
+//! [`Fanout`], which minds who has been served.
 
 use std::collections::HashMap;
 use std::hash::RandomState;
@@ -10,6 +11,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use super::fanout::Fanout;
 use crate::io::ConnectionId;
 use crate::protocol::phoenix::Version;
 
@@ -41,6 +43,9 @@ pub(crate) enum Kind {
     Plain,
     /// A socket, subscribed to its id: the event `disconnect` closes it.
     Socket,
+    /// One of the above, of which the topic's [`Fanout`] says more: it has had broadcasts, or is not
+    /// to have some, that others are still to get.
+    Ahead,
 }
 
 /// The topics of one shard.
@@ -54,6 +59,10 @@ struct Topic {
     /// Processes that are joining or joined, and subscriptions.
     holders: u32,
     subscribers: Vec<Subscriber>,
+    /// How many of them take frames of each version, past any channel.
+    fastlanes: [u32; 2],
+    /// What is on its way to them, if that takes more than a turn.
+    fanout: Option<Box<Fanout>>,
 }
 
 impl Topics {
@@ -82,6 +91,20 @@ impl Topics {
         &self.entries[index.0 as usize].subscribers
     }
 
+    pub(crate) fn subscribers_mut(&mut self, index: TopicIndex) -> &mut [Subscriber] {
+        &mut self.entries[index.0 as usize].subscribers
+    }
+
+    /// Whether some subscriber takes frames of this version, past his channel.
+    pub(crate) fn has_fastlane(&self, index: TopicIndex, version: Version) -> bool {
+        self.entries[index.0 as usize].fastlanes[version as usize] > 0
+    }
+
+    /// What is on its way to the subscribers, beyond this turn.
+    pub(crate) fn fanout(&mut self, index: TopicIndex) -> &mut Option<Box<Fanout>> {
+        &mut self.entries[index.0 as usize].fanout
+    }
+
     /// Finds or makes the topic; it stays until as many [`release`](Self::release) have followed.
     pub(crate) fn hold(&mut self, name: &str) -> TopicIndex {
         if let Some(index) = self.find(name) {
@@ -89,7 +112,13 @@ impl Topics {
             return index;
         }
         let name: Rc<str> = name.into();
-        let entry = Topic { name: name.clone(), holders: 1, subscribers: Vec::new() };
+        let entry = Topic {
+            name: name.clone(),
+            holders: 1,
+            subscribers: Vec::new(),
+            fastlanes: [0; 2],
+            fanout: None,
+        };
         let index = TopicIndex(u32::try_from(self.entries.insert(entry)).expect("topics fit u32"));
         self.by_name.insert(name, index);
         index
@@ -111,41 +140,83 @@ impl Topics {
 
     /// Adds a subscriber and says at which place. True: it is the topic's first.
     pub(crate) fn subscribe(&mut self, index: TopicIndex, subscriber: Subscriber) -> (u32, bool) {
-        let subscribers = &mut self.entries[index.0 as usize].subscribers;
+        let Topic { subscribers, fastlanes, fanout, .. } = &mut self.entries[index.0 as usize];
         let position = u32::try_from(subscribers.len()).expect("subscribers fit u32");
         if subscribers.len() == subscribers.capacity() {
             // By half, not by double: with a million subscribers the unused end is real memory.
             subscribers.reserve_exact((subscribers.len() / 2).max(1));
         }
         subscribers.push(subscriber);
+        if subscriber.kind == Kind::Fastlane {
+            fastlanes[subscriber.version as usize] += 1;
+        }
+        if let Some(fanout) = fanout {
+            // What was broadcast before it came is not for it.
+            fanout.put_ahead(&mut subscribers[position as usize], position);
+        }
         (position, position == 0)
     }
 
     /// Removes the subscriber at `position`.
     pub(crate) fn unsubscribe(&mut self, index: TopicIndex, position: u32) -> Removed {
-        let subscribers = &mut self.entries[index.0 as usize].subscribers;
-        subscribers.swap_remove(position as usize);
+        let topic = &mut self.entries[index.0 as usize];
+        let leaving = topic.subscriber(position);
+        if leaving.kind == Kind::Fastlane {
+            topic.fastlanes[leaving.version as usize] -= 1;
+        }
+        let mut moved = [None, None];
+        let mut free = position;
+        if let Some(last_served) = topic.fanout.as_mut().and_then(|fanout| fanout.leave(position)) {
+            moved[0] = topic.move_subscriber(last_served, free);
+            free = last_served;
+        }
+        let last = u32::try_from(topic.subscribers.len() - 1).expect("subscribers fit u32");
+        moved[1] = topic.move_subscriber(last, free);
+        let subscribers = &mut topic.subscribers;
+        subscribers.pop();
         if subscribers.capacity() > 16 && subscribers.len() < subscribers.capacity() / 4 {
             let room = subscribers.len() * 2;
             subscribers.shrink_to(room);
         }
-        Removed {
-            moved: subscribers.get(position as usize).copied(),
-            from: u32::try_from(subscribers.len()).expect("subscribers fit u32"),
-            was_last: subscribers.is_empty(),
+        Removed { moved, was_last: subscribers.is_empty() }
+    }
+}
+
+impl Topic {
+    /// The subscriber at this place, with its real kind.
+    fn subscriber(&self, place: u32) -> Subscriber {
+        let entry = self.subscribers[place as usize];
+        let kind = self.fanout.as_ref().map_or(entry.kind, |fanout| fanout.kind(entry, place));
+        Subscriber { kind, ..entry }
+    }
+
+    fn move_subscriber(&mut self, from: u32, to: u32) -> Option<Moved> {
+        if from == to {
+            return None;
         }
+        self.subscribers[to as usize] = self.subscribers[from as usize];
+        if let Some(fanout) = &mut self.fanout {
+            fanout.moved(from, to);
+        }
+        Some(Moved { subscriber: self.subscriber(to), from, to })
     }
 }
 
 /// What followed from removing a subscriber.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Removed {
-    /// Who stands now at the place of the removed one…
-    pub(crate) moved: Option<Subscriber>,
-    /// …and where it stood before.
-    pub(crate) from: u32,
+    /// Who stands somewhere else now, in the order in which they moved.
+    pub(crate) moved: [Option<Moved>; 2],
     /// Nobody is left.
     pub(crate) was_last: bool,
+}
+
+/// A subscriber that stands somewhere else now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Moved {
+    pub(crate) subscriber: Subscriber,
+    pub(crate) from: u32,
+    pub(crate) to: u32,
 }
 
 #[cfg(test)]
@@ -175,9 +246,10 @@ mod tests {
         for process in 0..3 {
             assert_eq!(topics.subscribe(topic, subscriber(process)), (process, process == 0));
         }
-        let removed = topics.unsubscribe(topic, 0);
-        assert_eq!(removed, Removed { moved: Some(subscriber(2)), from: 2, was_last: false });
-        assert_eq!(topics.unsubscribe(topic, 1).moved, None);
+        let moved = Some(Moved { subscriber: subscriber(2), from: 2, to: 0 });
+        let removed = Removed { moved: [None, moved], was_last: false };
+        assert_eq!(topics.unsubscribe(topic, 0), removed);
+        assert_eq!(topics.unsubscribe(topic, 1).moved, [None, None]);
         assert!(topics.unsubscribe(topic, 0).was_last);
     }
 

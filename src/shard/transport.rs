@@ -504,8 +504,12 @@ impl Core {
     }
 
     fn close_towards(&mut self, id: ConnectionId, code: u16, reason: &Stop, step: EndingStep) {
-        if self.connections.session(id).is_none() {
-            return;
+        let Some(session) = self.connections.session(id) else { return };
+        if !self.slices.is_empty() {
+            // What was broadcast before comes before the Close.
+            for (_, process) in session.channels.clone() {
+                self.catch_up(process);
+            }
         }
         self.write_bytes(id, |out| websocket::write_close(out, Some(code)));
         self.end_session(id, reason);
@@ -554,7 +558,7 @@ impl Core {
         for (_, process) in channels {
             // Nothing is told to the client; subscriptions end at once, so that no broadcast is
             // spent on a connection that is gone.
-            self.leave_topics(process);
+            self.desert_topics(process);
             self.end_process(process, reason.clone());
         }
         self.counters.disconnected += 1;

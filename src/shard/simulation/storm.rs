@@ -59,7 +59,8 @@ fn storm(seed: u64) -> Vec<ShardCounts> {
     let _seed = Told(seed);
     let mut random = Random::new(seed);
     let limits = Limits { max_mailbox: 20, max_send_queue: 32 << 10, ..Limits::default() };
-    let mut world = World::with_seed(1 + random.below(4), limits, random.next());
+    let (shards, slice) = (1 + random.below(4), 1 + random.below(10));
+    let mut world = World::in_slices(shards, limits, random.next(), slice);
     let mut calm: Vec<_> = (0..4).map(|_| Calm::join(&mut world, &mut random)).collect();
     for mut kernel in world.kernels() {
         kernel.faults =

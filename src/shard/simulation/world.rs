@@ -13,7 +13,8 @@ use crate::config::Limits;
 use crate::endpoint::Builder;
 use crate::handle::Handle;
 use crate::shard::counters::ShardCounts;
-use crate::shard::{Next, Shard, Shared, start};
+use crate::shard::slices::SLICE;
+use crate::shard::{Next, Parts, Shard, Shared, start};
 use crate::testing::Version;
 
 pub(super) struct World {
@@ -49,13 +50,19 @@ impl World {
     }
 
     pub(super) fn with_seed(shards: usize, limits: Limits, seed: u64) -> Self {
+        Self::in_slices(shards, limits, seed, SLICE)
+    }
+
+    /// Shards that send no more than `slice` in a turn before they look at what has come.
+    pub(super) fn in_slices(shards: usize, limits: Limits, seed: u64, slice: usize) -> Self {
         let app = App::default();
-        let world = Self::build(actor::endpoint(app.clone()).limits(limits), app, shards, seed);
+        let endpoint = actor::endpoint(app.clone()).limits(limits);
+        let world = Self::build(endpoint, app, shards, seed, slice);
         world.app.set_handle(world.handle());
         world
     }
 
-    fn build(endpoint: Builder<App>, app: App, shards: usize, seed: u64) -> Self {
+    fn build(endpoint: Builder<App>, app: App, shards: usize, seed: u64, slice: usize) -> Self {
         let (mounts, routes, limits) = endpoint.into_blueprint();
         let (shared, parts) = start::assemble(shards, &limits, &routes, Vec::new())
             .unwrap_or_else(|error| panic!("the shards can't be put together: {error}"));
@@ -63,6 +70,7 @@ impl World {
         let mut random = Random::new(seed);
         let lanes = parts.into_iter().map(|parts| {
             let (io, kernel) = SimulatedIo::new(&clock, random.next());
+            let parts = Parts { slice, ..parts };
             Lane { shard: Some(Shard::new(io, parts, &mounts)), kernel, state: State::Awake }
         });
         Self { lanes: lanes.collect(), clock, random, shared, app }
@@ -176,6 +184,7 @@ impl World {
             let counts = core.counts();
             let left = [counts.connections, counts.processes, counts.topics, counts.timers];
             assert_eq!(left, [0; 4], "connections, processes, topics, timers of shard {index}");
+            assert!(core.slices.is_empty() && core.slices.bytes() == 0, "of shard {index}");
             assert!(core.deadlines.is_empty(), "somebody still has a deadline on shard {index}");
             assert_eq!(lane.kernel.borrow().open_connections(), 0, "the kernel of shard {index}");
         }
@@ -230,7 +239,8 @@ fn is_idle(shard: &Shard<SimulatedIo>) -> bool {
         core.dead.len(),
         woken,
     ];
-    shard.is_idle() && lists == [0; 9] && core.send_queue.is_flushed()
+    let has_sent = core.send_queue.is_flushed() && core.slices.is_empty();
+    shard.is_idle() && lists == [0; 9] && has_sent
 }
 
 /// Far more than any test needs.

@@ -1,0 +1,257 @@
+//! Fan-outs: what is on its way to a topic's subscribers, and who has had it.
+//!
+//! A topic that is served in slices has one of these until all have been served. The first of the
+//! broadcasts, as many as one write takes, are a *wave*: the cursor goes once over the subscribers,
+//! and each gets the whole wave.
+//!
+//! ```text
+//!                          cursor
+//!   ┌──────────────────────┬─┴───────────────────────────┐
+//!   │ have had the wave    │ are still to have it        │ ◀─ who joins stands here, and is ahead
+//!   └──────────────────────┴─────────────────────────────┘
+//! ```
+//!
+//! Every subscriber gets the broadcasts that were made while he was one, each once and in their
+//! order. Some are *ahead* of the others: who was [caught up](super::Core::catch_up) has had all
+//! there are, and who has just joined is to have none of them. Whoever leaves is replaced by one of
+//! the same side of the cursor, so that nobody is passed over or served twice and no gap has to be
+//! kept.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+
+use super::send_queue::{Frame, MAX_WRITE};
+use super::topics::{Kind, Subscriber};
+use crate::protocol::phoenix::{EncodeError, Version};
+use crate::pubsub::Broadcast;
+
+/// A broadcast as a shard hands it out.
+pub(crate) struct Outgoing {
+    pub(crate) message: Broadcast,
+    /// It was missed, and that is what its subscribers are told.
+    pub(crate) is_gap: bool,
+    /// Made once each, and counted without atomics.
+    frames: [Option<Frame>; 2],
+}
+
+impl Outgoing {
+    pub(crate) fn new(message: &Broadcast) -> Self {
+        Self { message: message.clone(), is_gap: false, frames: [None, None] }
+    }
+
+    pub(crate) fn gap(missed: &Broadcast) -> Self {
+        Self { is_gap: true, ..Self::new(missed) }
+    }
+
+    #[inline]
+    pub(crate) fn frame(&mut self, version: Version) -> Result<&Frame, EncodeError> {
+        let frame = &mut self.frames[version as usize];
+        if frame.is_none() {
+            *frame = Some(Rc::new(self.message.frame(version)?));
+        }
+        Ok(frame.as_ref().expect("just made"))
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.message.size()
+    }
+}
+
+/// See the module's page.
+#[derive(Default)]
+pub(crate) struct Fanout {
+    /// The oldest first; so many of them as `wave` says are served now.
+    broadcasts: VecDeque<Outgoing>,
+    wave: usize,
+    wave_bytes: usize,
+    /// Subscribers at places before it have had the wave.
+    cursor: usize,
+    /// How many broadcasts there have been before the first of these.
+    done: u64,
+    /// Who is ahead, by place.
+    ahead: HashMap<u32, Ahead>,
+    /// The wave as one write, for each version, when somebody has wanted it.
+    joined: [Option<Frame>; 2],
+    bytes: usize,
+}
+
+/// A subscriber who is ahead. His entry only says that he is.
+struct Ahead {
+    kind: Kind,
+    /// Broadcasts numbered below it are not for him.
+    until: u64,
+}
+
+/// What the cursor has come to.
+pub(crate) enum Step {
+    /// A subscriber, and which broadcasts he is to get now.
+    Serve(Subscriber, Range<usize>),
+    /// Everyone has had everything.
+    Done,
+}
+
+impl Fanout {
+    pub(crate) fn push(&mut self, outgoing: Outgoing) {
+        self.bytes += outgoing.size();
+        self.broadcasts.push_back(outgoing);
+        // A wave that nobody has had yet takes it along.
+        if self.cursor == 0 {
+            self.widen();
+        }
+    }
+
+    /// Bytes of all broadcasts that are on their way.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The place of the subscriber who is served next.
+    pub(crate) fn cursor(&self) -> usize {
+        self.cursor
+    }
+
+    /// Bytes that the wave has for each subscriber.
+    pub(crate) fn wave_bytes(&self) -> usize {
+        self.wave_bytes
+    }
+
+    /// Whether the last thing on its way is the word of a gap: then another says nothing new.
+    pub(crate) fn ends_in_gap(&self) -> bool {
+        self.broadcasts.back().is_some_and(|last| last.is_gap)
+    }
+
+    /// The broadcasts at these places in the queue.
+    pub(crate) fn range_mut(&mut self, range: Range<usize>) -> impl Iterator<Item = &mut Outgoing> {
+        self.broadcasts.range_mut(range)
+    }
+
+    /// Moves the cursor on by one subscriber.
+    #[inline]
+    pub(crate) fn step(&mut self, subscribers: &mut [Subscriber]) -> Step {
+        while self.cursor >= subscribers.len() {
+            self.end_wave();
+            if self.broadcasts.is_empty() {
+                return Step::Done;
+            }
+        }
+        let entry = &mut subscribers[self.cursor];
+        let mut first = 0;
+        if entry.kind == Kind::Ahead {
+            let place = self.cursor as u32;
+            first = self.first_owed(place);
+            if first <= self.wave {
+                // After this wave he has had what the others have.
+                entry.kind = self.ahead.remove(&place).expect("just looked at").kind;
+            }
+        }
+        self.cursor += 1;
+        Step::Serve(*entry, first.min(self.wave)..self.wave)
+    }
+
+    /// All that is on its way to the subscriber at this place, who is ahead from here on.
+    pub(crate) fn catch_up(
+        &mut self,
+        subscribers: &mut [Subscriber],
+        place: u32,
+    ) -> (Subscriber, Range<usize>) {
+        let entry = &mut subscribers[place as usize];
+        let first = match entry.kind {
+            Kind::Ahead => self.first_owed(place),
+            _ if (place as usize) < self.cursor => self.wave,
+            _ => 0,
+        };
+        let subscriber = Subscriber { kind: self.kind(*entry, place), ..*entry };
+        let owed = first..self.broadcasts.len();
+        if !owed.is_empty() {
+            self.put_ahead(entry, place);
+        }
+        (subscriber, owed)
+    }
+
+    /// Has a subscriber get nothing of what is on its way.
+    pub(crate) fn put_ahead(&mut self, entry: &mut Subscriber, place: u32) {
+        let kind = self.kind(*entry, place);
+        let until = self.done + self.broadcasts.len() as u64;
+        self.ahead.insert(place, Ahead { kind, until });
+        entry.kind = Kind::Ahead;
+    }
+
+    /// A subscriber's kind, which his entry does not say while he is ahead.
+    pub(crate) fn kind(&self, entry: Subscriber, place: u32) -> Kind {
+        if entry.kind == Kind::Ahead { self.ahead[&place].kind } else { entry.kind }
+    }
+
+    /// The subscriber at `place` leaves. If he has had the wave, the last of those who have takes his
+    /// place, and then it is that one's place which is free: this says whose.
+    pub(crate) fn leave(&mut self, place: u32) -> Option<u32> {
+        self.ahead.remove(&place);
+        if (place as usize) >= self.cursor {
+            return None;
+        }
+        self.cursor -= 1;
+        Some(self.cursor as u32)
+    }
+
+    /// One who is ahead has moved.
+    pub(crate) fn moved(&mut self, from: u32, to: u32) {
+        if let Some(ahead) = self.ahead.remove(&from) {
+            self.ahead.insert(to, ahead);
+        }
+    }
+
+    /// Has everyone who is ahead be as the others: there is nothing more to be ahead of.
+    pub(crate) fn end(mut self, subscribers: &mut [Subscriber]) {
+        for (place, ahead) in self.ahead.drain() {
+            subscribers[place as usize].kind = ahead.kind;
+        }
+    }
+
+    /// The wave as one write, for a subscriber who is to get all of it.
+    #[inline]
+    pub(crate) fn joined(&mut self, to: Subscriber, range: &Range<usize>) -> Option<&Frame> {
+        if self.wave < 2 || to.kind != Kind::Fastlane || range.start > 0 {
+            return None;
+        }
+        let wave = self.broadcasts.iter_mut().take(self.wave);
+        let joined = &mut self.joined[to.version as usize];
+        if joined.is_none() {
+            let mut frames = BytesMut::with_capacity(self.wave_bytes);
+            for outgoing in wave {
+                frames.extend_from_slice(outgoing.frame(to.version).ok()?);
+            }
+            *joined = Some(Rc::new(frames.freeze()));
+        }
+        joined.as_ref()
+    }
+
+    /// Where in the queue stands what one who is ahead is to get first.
+    fn first_owed(&self, place: u32) -> usize {
+        self.ahead[&place].until.saturating_sub(self.done) as usize
+    }
+
+    fn end_wave(&mut self) {
+        for outgoing in self.broadcasts.drain(..self.wave) {
+            self.bytes -= outgoing.size();
+            self.done += 1;
+        }
+        (self.wave, self.wave_bytes, self.cursor) = (0, 0, 0);
+        self.widen();
+    }
+
+    /// Takes into the wave what fits.
+    fn widen(&mut self) {
+        self.joined = [None, None];
+        while let Some(next) = self.broadcasts.get(self.wave) {
+            let size = self.wave_bytes + next.size();
+            // The word of a gap is no frame, so that nothing can be joined to it.
+            let is_alone = next.is_gap || self.broadcasts[0].is_gap;
+            if self.wave > 0 && (is_alone || size > MAX_WRITE) {
+                return;
+            }
+            (self.wave, self.wave_bytes) = (self.wave + 1, size);
+        }
+    }
+}

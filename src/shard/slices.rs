@@ -1,0 +1,227 @@
+//! Slices: big topics are served a part at a time.
+//!
+//! A turn sends only so much at once. A broadcast that would need more becomes the topic's
+//! [`Fanout`](super::fanout), which goes out in the next turns, so that small topics, heartbeats and
+//! replies have theirs in between. Several such topics take turns.
+//!
+//! **Order.** What is queued for a process by any other way must come behind what was broadcast to
+//! it before. So before anything is, the process is [caught up](Core::catch_up): it gets at once
+//! what is on its way to it.
+
+use std::collections::VecDeque;
+
+use super::Core;
+use super::broadcast::AHEAD;
+use super::fanout::{Outgoing, Step};
+use super::process::ProcessId;
+use super::topics::TopicIndex;
+use crate::protocol::phoenix::{EncodeError, Version};
+use crate::pubsub::BroadcastError;
+
+/// The topics that are served in slices, and what the turn may still send.
+pub(crate) struct Slices {
+    /// The first is served next.
+    topics: VecDeque<TopicIndex>,
+    /// Bytes of all broadcasts that are on their way.
+    bytes: usize,
+    /// How much a turn sends: in writes of few bytes.
+    size: usize,
+    /// What is left of it in this turn.
+    left: usize,
+}
+
+impl Slices {
+    pub(crate) fn new(size: usize) -> Self {
+        Self { topics: VecDeque::new(), bytes: 0, size, left: size }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    /// Bytes of all broadcasts that are on their way.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn begin_turn(&mut self) {
+        self.left = self.size;
+    }
+
+    /// Whether so many writes of so many bytes may be made in this turn; if so, counts them. A few
+    /// always may.
+    pub(crate) fn take(&mut self, writes: usize, bytes: usize) -> bool {
+        let cost = writes.saturating_mul(cost(bytes));
+        if cost > self.left && cost > self.size / FEW {
+            return false;
+        }
+        self.left = self.left.saturating_sub(cost);
+        true
+    }
+}
+
+impl Core {
+    /// Has a broadcast go out in slices, behind what is on its way already.
+    pub(crate) fn begin_fanout(
+        &mut self,
+        topic: TopicIndex,
+        from: Option<ProcessId>,
+        mut outgoing: Outgoing,
+    ) -> Result<(), BroadcastError> {
+        if outgoing.is_gap {
+            if self.topics.fanout(topic).as_ref().is_some_and(|fanout| fanout.ends_in_gap()) {
+                return Ok(());
+            }
+        } else {
+            // While somebody is there to be told that it can't be encoded.
+            for version in [Version::V1, Version::V2] {
+                if self.topics.has_fastlane(topic, version) {
+                    outgoing.frame(version)?;
+                }
+            }
+            self.check_fanouts(topic, outgoing.size())?;
+        }
+        // Whoever made it does not get it, but gets all that came before.
+        let places = from.map(|from| self.places(from)).unwrap_or_default();
+        let places = places.into_iter().filter(|(held, _)| *held == topic);
+        for (_, place) in places.clone() {
+            self.catch_up_at(topic, place);
+        }
+        self.slices.bytes += outgoing.size();
+        let mut fanout = self.topics.fanout(topic).take().unwrap_or_else(|| {
+            self.slices.topics.push_back(topic);
+            Box::default()
+        });
+        fanout.push(outgoing);
+        let subscribers = self.topics.subscribers_mut(topic);
+        for (_, place) in places {
+            fanout.put_ahead(&mut subscribers[place as usize], place);
+        }
+        *self.topics.fanout(topic) = Some(fanout);
+        Ok(())
+    }
+
+    /// Serves the topics that wait, one slice after the other, as long as the turn may send.
+    pub(crate) fn serve_slices(&mut self) {
+        // However much else there was, they go on.
+        let mut left = self.slices.left.max(self.slices.size / FEW);
+        while left > 0
+            && let Some(topic) = self.slices.topics.pop_front()
+        {
+            let size = left.min(self.slices.size / SLICES);
+            left = left.saturating_sub(self.serve_slice(topic, size.max(1)));
+            if self.topics.fanout(topic).is_some() {
+                self.slices.topics.push_back(topic);
+            }
+        }
+    }
+
+    /// Serves one topic until that comes to so many writes; says what it came to.
+    fn serve_slice(&mut self, topic: TopicIndex, size: usize) -> usize {
+        let Some(mut fanout) = self.topics.fanout(topic).take() else { return 0 };
+        let bytes = fanout.bytes();
+        let mut sent = 0;
+        while sent < size {
+            let subscribers = self.topics.subscribers_mut(topic);
+            let Step::Serve(subscriber, range) = fanout.step(subscribers) else {
+                fanout.end(subscribers);
+                self.slices.bytes -= bytes;
+                return sent;
+            };
+            if let Some(ahead) = subscribers.get(fanout.cursor() + AHEAD) {
+                self.connections.prefetch(ahead.connection);
+            }
+            let broadcasts = range.len();
+            if let Some(frame) = fanout.joined(subscriber, &range) {
+                self.send_broadcasts(subscriber, frame, broadcasts);
+            } else {
+                for outgoing in fanout.range_mut(range) {
+                    let served = self.serve(subscriber, outgoing);
+                    log_unserved(outgoing, served);
+                }
+            }
+            sent += cost(fanout.wave_bytes());
+        }
+        self.slices.bytes -= bytes - fanout.bytes();
+        *self.topics.fanout(topic) = Some(fanout);
+        sent
+    }
+
+    /// Gives a process at once what its topics have on their way to it. Called before anything else
+    /// is queued for it.
+    #[inline]
+    pub(crate) fn catch_up(&mut self, process: ProcessId) {
+        if !self.slices.is_empty() {
+            for (topic, place) in self.places(process) {
+                self.catch_up_at(topic, place);
+            }
+        }
+    }
+
+    fn catch_up_at(&mut self, topic: TopicIndex, place: u32) {
+        let Some(mut fanout) = self.topics.fanout(topic).take() else { return };
+        let (subscriber, owed) = fanout.catch_up(self.topics.subscribers_mut(topic), place);
+        for outgoing in fanout.range_mut(owed) {
+            let served = self.serve(subscriber, outgoing);
+            log_unserved(outgoing, served);
+        }
+        *self.topics.fanout(topic) = Some(fanout);
+    }
+
+    /// The topics that a process subscribes to, and its places among their subscribers.
+    fn places(&mut self, process: ProcessId) -> Vec<(TopicIndex, u32)> {
+        let Some(process) = self.processes.find(process) else { return Vec::new() };
+        let own = process.position.map(|position| (process.topic, position));
+        let others = process.rare.iter().flat_map(|rare| &rare.subscriptions);
+        own.into_iter().chain(others.copied()).collect()
+    }
+
+    /// The last subscriber has gone: what was on its way is for nobody.
+    pub(crate) fn drop_fanout(&mut self, topic: TopicIndex) {
+        if let Some(fanout) = self.topics.fanout(topic).take() {
+            self.slices.bytes -= fanout.bytes();
+            self.slices.topics.retain(|waiting| *waiting != topic);
+        }
+    }
+
+    /// Whether a broadcast of so many bytes may join those that are on their way.
+    fn check_fanouts(&mut self, topic: TopicIndex, size: usize) -> Result<(), BroadcastError> {
+        let max = self.limits.max_fanout_queue;
+        let waiting = self.topics.fanout(topic).as_ref().map_or(0, |fanout| fanout.bytes());
+        let fits = |waiting: usize, max| waiting == 0 || waiting + size <= max;
+        if fits(waiting, max) && fits(self.slices.bytes, max.saturating_mul(ALL_TOPICS)) {
+            return Ok(());
+        }
+        self.counters.overloaded += 1;
+        Err(BroadcastError::Backlog)
+    }
+}
+
+/// Says that a broadcast could not be encoded for somebody: when it was made, nobody needed it so.
+fn log_unserved(outgoing: &Outgoing, served: Result<(), EncodeError>) {
+    if let Err(error) = served {
+        let (topic, event) = (outgoing.message.topic(), outgoing.message.event());
+        tracing::error!(topic, event, %error, "a broadcast did not reach a client");
+    }
+}
+
+/// What a write of so many bytes costs, in writes of few bytes.
+fn cost(bytes: usize) -> usize {
+    1 + bytes / BYTES_OF_A_WRITE
+}
+
+/// What a turn sends before it looks at what has come: about two milliseconds of the kernel's time.
+pub(crate) const SLICE: usize = 512;
+
+/// A turn's slice is made of so many of single topics.
+const SLICES: usize = 4;
+
+/// So small a part of a turn's slice may always be sent.
+const FEW: usize = 8;
+
+/// With so many bytes a write costs twice as much as with none.
+const BYTES_OF_A_WRITE: usize = 16 << 10;
+
+/// All topics of a shard together may have so many times as much on their way as one.
+const ALL_TOPICS: usize = 4;

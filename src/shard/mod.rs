@@ -404,19 +404,19 @@ impl<I: Io> Shard<I> {
         core.close_readers();
     }
 
+    /// Closes everybody, once. Who was accepted too late to be among them is closed then and there.
     fn begin_drain(&mut self) {
         let mut core = self.local.core.borrow_mut();
-        if core.draining.is_none() && self.local.shared.stopping.load(Ordering::SeqCst) {
-            core.draining = Some(core.now);
-            self.io.stop_accepting();
+        if core.draining.is_some() || !self.local.shared.stopping.load(Ordering::SeqCst) {
+            return;
         }
-        if core.draining.is_some() {
-            for id in core.connections.ids() {
-                match core.connections.find(id).map(|connection| &connection.phase) {
-                    Some(Phase::Open(_)) => core.close_socket(id, 1012, &Stop::Draining),
-                    Some(Phase::Head(_) | Phase::Connecting(_)) => core.close_now(id),
-                    Some(Phase::Ending(_) | Phase::Empty) | None => {}
-                }
+        core.draining = Some(core.now);
+        self.io.stop_accepting();
+        for id in core.connections.ids() {
+            match core.connections.find(id).map(|connection| &connection.phase) {
+                Some(Phase::Open(_)) => core.close_socket(id, 1012, &Stop::Draining),
+                Some(Phase::Head(_) | Phase::Connecting(_)) => core.close_now(id),
+                Some(Phase::Ending(_) | Phase::Empty) | None => {}
             }
         }
     }

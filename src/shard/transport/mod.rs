@@ -59,6 +59,11 @@ impl Core {
     /// A client has connected.
     pub(crate) fn accepted(&mut self, id: ConnectionId, peer: SocketAddr) {
         self.counters.accepted += 1;
+        if self.draining.is_some() {
+            // An accept that was under way when the drain began.
+            self.closed.push(id);
+            return;
+        }
         let (now, begun) = (self.seconds(), self.seconds_begun());
         let deadline = begun + self.head_timeout();
         let head = Head { peer, bytes: Vec::new(), deadline };

@@ -46,7 +46,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ use crate::pubsub::Broadcast;
 use crate::response::Route;
 
 use blocking::Pool;
-use connection::{Connections, Phase};
+use connection::{Connections, EndingStep, Phase};
 use deadlines::Deadlines;
 use interest::{Interest, OwnInterest};
 use mesh::Mesh;
@@ -67,6 +67,7 @@ use remote::{Inbox, Outside, Remote};
 use send_queue::SendQueue;
 use timers::{Due, Timers, later};
 use topics::Topics;
+use transport::Admissions;
 use wakers::{Alarm, Woken};
 
 /// What all shards of an endpoint share.
@@ -76,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) blocking: Pool,
     /// The server is to end. Each shard sees it in its next turn.
     pub(crate) stopping: AtomicBool,
+    /// Connections that all shards have admitted.
+    pub(crate) connections: AtomicUsize,
     /// What each shard has counted, as of its last turn.
     pub(crate) counters: Vec<counters::Published>,
 }
@@ -113,6 +116,7 @@ pub(crate) struct Core {
     pub(crate) mounts: Rc<[Mount]>,
     pub(crate) routes: Arc<[Route]>,
     pub(crate) connections: Connections,
+    pub(crate) admissions: Admissions,
     pub(crate) processes: Processes,
     pub(crate) topics: Topics,
     pub(crate) interest: OwnInterest,
@@ -223,6 +227,7 @@ impl<I: Io> Shard<I> {
             mounts: Rc::new([]),
             routes,
             connections: Connections::default(),
+            admissions: Admissions::default(),
             processes: Processes::default(),
             topics: Topics::new(),
             interest: OwnInterest::new(shard),
@@ -416,6 +421,9 @@ impl<I: Io> Shard<I> {
             match core.connections.find(id).map(|connection| &connection.phase) {
                 Some(Phase::Open(_)) => core.close_socket(id, 1012, &Stop::Draining),
                 Some(Phase::Head(_) | Phase::Connecting(_)) => core.close_now(id),
+                Some(Phase::Ending(ending)) if ending.step == EndingStep::Refuse => {
+                    core.close_now(id);
+                }
                 Some(Phase::Ending(_) | Phase::Empty) | None => {}
             }
         }

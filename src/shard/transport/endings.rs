@@ -1,6 +1,7 @@
 //! Endings: how a connection goes, from the reason to the last byte.
 //!
 //! ```text
+//!  no room ──────▶ Refuse ──asks, is told 503──▶ Shutdown
 //!  the client closes ─────────────────────────▶ Close ───all written──▶ gone
 //!  we close ─────▶ AwaitClose ──their Close──────┘                       ▲
 //!  we gave up ───▶ Shutdown ──all written──▶ AwaitEnd ──their end────────┘
@@ -75,6 +76,7 @@ impl Core {
     pub(crate) fn close_now(&mut self, id: ConnectionId) {
         self.end_session(id, &Stop::Closed);
         if let Some(connection) = self.connections.remove(id) {
+            self.dismiss(&connection);
             self.dead.push(Dead::Phase(connection.phase));
             self.closed.push(id);
         }
@@ -103,7 +105,8 @@ impl Core {
         let subscription = session.id.take();
         let partial = session.partial.take();
         let step = EndingStep::Close;
-        let ending = Phase::Ending(Box::new(Ending { step, deadline, partial }));
+        let ending =
+            Phase::Ending(Box::new(Ending { step, deadline, partial, was_refused: false }));
         let open = std::mem::replace(&mut connection.phase, ending);
         self.dead.push(Dead::Phase(open));
         if let Some((topic, position)) = subscription {
@@ -125,7 +128,8 @@ impl Core {
         if let Phase::Ending(ending) = &mut connection.phase {
             (ending.step, ending.deadline) = (step, deadline);
         } else {
-            connection.phase = Phase::Ending(Box::new(Ending { step, deadline, partial: None }));
+            let ending = Ending { step, deadline, partial: None, was_refused: false };
+            connection.phase = Phase::Ending(Box::new(ending));
         }
         self.deadlines.insert(id, now, deadline);
         self.ending.push(id);
@@ -145,7 +149,7 @@ impl Core {
             let is_drained = connection.outbox.is_drained();
             let Phase::Ending(ending) = &mut connection.phase else { continue };
             match ending.step {
-                EndingStep::AwaitClose | EndingStep::AwaitEnd => {}
+                EndingStep::Refuse | EndingStep::AwaitClose | EndingStep::AwaitEnd => {}
                 // The socket takes more, but not in one write: on with it next turn.
                 _ if connection.outbox.goes_on() => self.ending.push(id),
                 // Looked at again when it is writable; or its deadline comes.

@@ -7,9 +7,12 @@
 //!                    └───────refused──────▶ Head again
 //! ```
 //!
-//! Received bytes go where their connection has come to: `requests` reads heads, `connecting` runs
-//! `connect`, `frames` takes messages out of an open socket's bytes, and `endings` waits for the
-//! client's Close. Whose time is over is told by `deadlines`, beside this folder.
+//! `admission` lets clients in. Their bytes go where the connection has come to: `requests` reads
+//! heads, `connecting` runs `connect`, `frames` takes messages out of an open socket's bytes, and
+//! `endings` waits for the client's Close. Whose time is over is told by `deadlines`, beside this
+//! folder.
+
+mod admission;
 
 mod requests;
 
@@ -20,15 +23,14 @@ mod frames;
 mod endings;
 mod slow_readers;
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::connection::{EndingStep, Head, Phase};
-use super::deadlines::ceil_seconds;
 use super::{Core, Dead, Local};
 use crate::io::ConnectionId;
 use crate::protocol::websocket::{Input, Partial};
 
+pub(crate) use admission::Admissions;
 pub(crate) use connecting::Connecting;
 
 /// What to do with bytes that came.
@@ -36,6 +38,7 @@ enum Received {
     Head(Box<Head>),
     Socket(Option<Box<Partial>>),
     Ending(Option<Box<Partial>>),
+    Refused,
     Nothing,
 }
 
@@ -50,28 +53,13 @@ impl Local {
                 let limits = self.core.borrow().websocket_limits();
                 self.receive_ending(id, Input::new(partial, bytes, limits));
             }
+            Received::Refused => self.core.borrow_mut().turn_away(id),
             Received::Nothing => {}
         }
     }
 }
 
 impl Core {
-    /// A client has connected.
-    pub(crate) fn accepted(&mut self, id: ConnectionId, peer: SocketAddr) {
-        self.counters.accepted += 1;
-        if self.draining.is_some() {
-            // An accept that was under way when the drain began.
-            self.closed.push(id);
-            return;
-        }
-        let (now, begun) = (self.seconds(), self.seconds_begun());
-        let deadline = begun + self.head_timeout();
-        let head = Head { peer, bytes: Vec::new(), deadline };
-        self.connections.insert(id, begun, Phase::Head(Box::new(head)));
-        let idle_timeout = ceil_seconds(self.limits.idle_timeout);
-        self.deadlines.insert(id, now, deadline.min(begun + idle_timeout));
-    }
-
     fn begin_receive(&mut self, id: ConnectionId, bytes: &[u8]) -> Received {
         let heard = self.seconds_begun();
         let max_early = self.limits.max_head_size;
@@ -94,6 +82,7 @@ impl Core {
             Phase::Ending(ending) if ending.step == EndingStep::AwaitClose => {
                 Received::Ending(ending.partial.take())
             }
+            Phase::Ending(ending) if ending.step == EndingStep::Refuse => Received::Refused,
             Phase::Ending(_) | Phase::Empty => Received::Nothing,
         }
     }

@@ -21,6 +21,15 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
+    /// TCP connections of all shards together. Default 16,777,216, which is more than any machine
+    /// has memory for: who knows what his can hold sets it. Past it: the next client is answered
+    /// with 503 and `retry-after`, and closed; of those who are to be answered at the same time
+    /// all but 1,024 a shard are closed without a word.
+    pub max_connections: usize,
+    /// TCP connections of one shard. Default 16,777,216: no less than in all. The kernel deals
+    /// clients out by chance, so leave some room above an even share. Past it: as for
+    /// [`max_connections`](Self::max_connections), though other shards may have room.
+    pub max_connections_per_shard: usize,
     /// Bytes of a request's head, request line and headers together. Default 16 KiB: cookies and
     /// tokens fit, and a flood of half-sent heads stays small. Past it: 431 and the end.
     pub max_head_size: usize,
@@ -82,6 +91,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            max_connections: 1 << 24,
+            max_connections_per_shard: 1 << 24,
             max_head_size: 16 << 10,
             head_timeout: Duration::from_secs(10),
             max_frame_size: 10_000_000,

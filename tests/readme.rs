@@ -60,6 +60,8 @@ fn limit(line: &str) -> Option<(&str, &str)> {
 fn defaults() -> Vec<(&'static str, String)> {
     // Named one by one, so that a new limit has to be added here, and so to the README.
     let Limits {
+        max_connections,
+        max_connections_per_shard,
         max_head_size,
         head_timeout,
         max_frame_size,
@@ -78,6 +80,8 @@ fn defaults() -> Vec<(&'static str, String)> {
         max_blocking_queue,
     } = Limits::default();
     vec![
+        ("max_connections", number(max_connections)),
+        ("max_connections_per_shard", number(max_connections_per_shard)),
         ("max_head_size", bytes(max_head_size)),
         ("head_timeout", seconds(head_timeout)),
         ("max_frame_size", bytes(max_frame_size)),

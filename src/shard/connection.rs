@@ -52,10 +52,14 @@ pub(crate) struct Ending {
     pub(crate) deadline: u32,
     /// Frames still come until the peer's Close; this is where they are understood.
     pub(crate) partial: Option<Box<Partial>>,
+    /// There was no room for it from the first.
+    pub(crate) was_refused: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndingStep {
+    /// There is no room for it, and it will be told so when it asks for something.
+    Refuse,
     /// Our Close is queued or sent; theirs is awaited.
     AwaitClose,
     /// Both Closes are there: when all is written, close.

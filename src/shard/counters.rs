@@ -9,6 +9,7 @@ use super::Core;
 pub(crate) struct Counters {
     pub(crate) accepted: u64,
     pub(crate) accepts_failed: u64,
+    pub(crate) refused_connections: u64,
     pub(crate) connected: u64,
     pub(crate) disconnected: u64,
     pub(crate) crashes: u64,
@@ -34,6 +35,8 @@ pub struct ShardCounts {
     pub accepted: u64,
     /// Failures to accept one since the start.
     pub accepts_failed: u64,
+    /// Clients refused because there were too many connections.
+    pub refused_connections: u64,
     /// Sockets opened since the start.
     pub connected: u64,
     /// Sockets ended since the start.
@@ -54,7 +57,7 @@ pub struct ShardCounts {
     pub writes: u64,
 }
 
-const FIELDS: usize = 15;
+const FIELDS: usize = 16;
 
 /// Where others can read a shard's figures.
 #[derive(Default)]
@@ -69,6 +72,7 @@ impl ShardCounts {
             self.timers,
             self.accepted,
             self.accepts_failed,
+            self.refused_connections,
             self.connected,
             self.disconnected,
             self.crashes,
@@ -100,6 +104,7 @@ impl Published {
             timers: next(),
             accepted: next(),
             accepts_failed: next(),
+            refused_connections: next(),
             connected: next(),
             disconnected: next(),
             crashes: next(),
@@ -127,6 +132,7 @@ impl Core {
             timers: self.timers.len() as u64,
             accepted: counters.accepted,
             accepts_failed: counters.accepts_failed,
+            refused_connections: counters.refused_connections,
             connected: counters.connected,
             disconnected: counters.disconnected,
             crashes: counters.crashes,

@@ -5,7 +5,13 @@
 //! and nearly always it moves on to a later one. So an idle connection costs eight bytes and a look
 //! a minute, and none of its messages costs anything.
 
+use std::time::Duration;
+
+use super::Core;
+use super::connection::{EndingStep, Phase};
+use crate::channel::Stop;
 use crate::io::ConnectionId;
+use crate::response::Response;
 
 pub(crate) struct Deadlines {
     buckets: Vec<Vec<ConnectionId>>,
@@ -48,6 +54,59 @@ impl Deadlines {
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting == 0
     }
+}
+
+impl Core {
+    /// A connection's time may be over; if not, says when to look again.
+    pub(crate) fn check_deadline(&mut self, id: ConnectionId) -> Option<u32> {
+        let now = self.seconds();
+        let (idle_timeout, head_timeout) =
+            (ceil_seconds(self.limits.idle_timeout), self.head_timeout());
+        let connection = self.connections.find(id)?;
+        let deadline = match &connection.phase {
+            Phase::Head(head) => head.deadline,
+            Phase::Ending(ending) => ending.deadline,
+            Phase::Open(_) | Phase::Connecting(_) | Phase::Empty => connection.heard + idle_timeout,
+        };
+        if now < deadline {
+            return Some(match &connection.phase {
+                // The next phase may have an earlier deadline, and nobody is told when it begins.
+                Phase::Head(_) | Phase::Connecting(_) => {
+                    deadline.min(now + idle_timeout.min(head_timeout))
+                }
+                _ => deadline,
+            });
+        }
+        match &connection.phase {
+            Phase::Open(_) => {
+                tracing::debug!("closing a socket that was silent");
+                self.close_socket(id, 1002, &Stop::Closed);
+            }
+            // Who has not begun to ask is told nothing: that could be taken for the answer to a
+            // request that is on its way.
+            Phase::Head(head) if !head.bytes.is_empty() => {
+                tracing::info!(peer = %head.peer, "refused a request that took too long");
+                self.respond(id, &Response::new(408), false, false);
+                self.begin_ending(id, EndingStep::Shutdown);
+            }
+            _ => self.close_now(id),
+        }
+        None
+    }
+
+    pub(super) fn head_timeout(&self) -> u32 {
+        ceil_seconds(self.limits.head_timeout)
+    }
+
+    pub(super) fn close_timeout(&self) -> u32 {
+        ceil_seconds(self.limits.close_timeout)
+    }
+}
+
+/// The wheel's measure. It leaves room for an instant that it is added to.
+pub(crate) fn ceil_seconds(duration: Duration) -> u32 {
+    let seconds = duration.as_millis().div_ceil(1000);
+    u32::try_from(seconds).unwrap_or(u32::MAX).min(u32::MAX / 2)
 }
 
 /// More than the seconds of the usual time-outs, so that most move only once a time-out.

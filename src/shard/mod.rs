@@ -48,7 +48,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ use crate::pubsub::Broadcast;
 use crate::response::Route;
 
 use blocking::Pool;
-use connection::{Connections, Phase};
+use connection::{Connections, EndingStep, Phase};
 use deadlines::Deadlines;
 use interest::{Interest, OwnInterest};
 use mesh::Mesh;
@@ -70,6 +70,7 @@ use send_queue::SendQueue;
 use slices::Slices;
 use timers::{Due, Timers, later};
 use topics::Topics;
+use transport::Admissions;
 use wakers::{Alarm, Woken};
 
 /// What all shards of an endpoint share.
@@ -79,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) blocking: Pool,
     /// The server is to end. Each shard sees it in its next turn.
     pub(crate) stopping: AtomicBool,
+    /// Connections that all shards have admitted.
+    pub(crate) connections: AtomicUsize,
     /// What each shard has counted, as of its last turn.
     pub(crate) counters: Vec<counters::Published>,
 }
@@ -116,6 +119,7 @@ pub(crate) struct Core {
     pub(crate) mounts: Rc<[Mount]>,
     pub(crate) routes: Arc<[Route]>,
     pub(crate) connections: Connections,
+    pub(crate) admissions: Admissions,
     pub(crate) processes: Processes,
     pub(crate) topics: Topics,
     pub(crate) slices: Slices,
@@ -229,6 +233,7 @@ impl<I: Io> Shard<I> {
             mounts: Rc::new([]),
             routes,
             connections: Connections::default(),
+            admissions: Admissions::default(),
             processes: Processes::default(),
             topics: Topics::new(),
             slices: Slices::new(slice),
@@ -412,19 +417,22 @@ impl<I: Io> Shard<I> {
         core.close_readers();
     }
 
+    /// Closes everybody, once. Who was accepted too late to be among them is closed then and there.
     fn begin_drain(&mut self) {
         let mut core = self.local.core.borrow_mut();
-        if core.draining.is_none() && self.local.shared.stopping.load(Ordering::SeqCst) {
-            core.draining = Some(core.now);
-            self.io.stop_accepting();
+        if core.draining.is_some() || !self.local.shared.stopping.load(Ordering::SeqCst) {
+            return;
         }
-        if core.draining.is_some() {
-            for id in core.connections.ids() {
-                match core.connections.find(id).map(|connection| &connection.phase) {
-                    Some(Phase::Open(_)) => core.close_socket(id, 1012, &Stop::Draining),
-                    Some(Phase::Head(_) | Phase::Connecting(_)) => core.close_now(id),
-                    Some(Phase::Ending(_) | Phase::Empty) | None => {}
+        core.draining = Some(core.now);
+        self.io.stop_accepting();
+        for id in core.connections.ids() {
+            match core.connections.find(id).map(|connection| &connection.phase) {
+                Some(Phase::Open(_)) => core.close_socket(id, 1012, &Stop::Draining),
+                Some(Phase::Head(_) | Phase::Connecting(_)) => core.close_now(id),
+                Some(Phase::Ending(ending)) if ending.step == EndingStep::Refuse => {
+                    core.close_now(id);
                 }
+                Some(Phase::Ending(_) | Phase::Empty) | None => {}
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc;
 
 use super::blocking::Pool;
@@ -91,6 +91,7 @@ pub(crate) fn assemble(
         interest: Interest::new(shards),
         blocking: Pool::new(limits.blocking_threads, limits.max_blocking_queue, blocking_cpus),
         stopping: AtomicBool::new(false),
+        connections: AtomicUsize::new(0),
         counters: (0..shards).map(|_| Default::default()).collect(),
     });
     let part = |(shard, (inbox, mesh))| Parts {

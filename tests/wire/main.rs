@@ -5,6 +5,7 @@
 //!   text, fields, binary, relayed       messages
 //!   websocket, sizes, close, idle       frames, and how a connection ends
 //!   connecting, slow_readers, floods    clients that are slow, or ask for too much at once
+//!   crowds                              more clients than there is room for
 //!   startup, logs                       what the operator sees
 //! ```
 //!
@@ -15,6 +16,7 @@ mod binary;
 mod checks;
 mod close;
 mod connecting;
+mod crowds;
 mod fields;
 mod floods;
 mod idle;

@@ -199,6 +199,24 @@ fn a_drain_closes_everybody_and_ends_when_they_have_answered() {
 }
 
 #[test]
+fn who_is_accepted_while_the_server_drains_is_closed_at_once() {
+    let mut world = World::new(1);
+    let mut client = world.join(0, Version::V2, "actor:1");
+    world.kernel(0).accepts_late = true;
+    world.handle().shutdown();
+    world.run();
+    let mut late = world.dial(0, Version::V2);
+    late.upgrade("/socket", "");
+    world.run();
+    assert!(late.is_closed());
+    assert_eq!(late.pipe.borrow().outbound, b"");
+    assert_eq!(world.counts(0).connections, 1);
+    client.close();
+    world.run();
+    assert!(world.has_ended());
+}
+
+#[test]
 fn a_drain_waits_for_nobody_for_long() {
     let mut world = World::new(2);
     let mut stubborn = waiting(&mut world, false);

@@ -107,6 +107,8 @@ pub(super) struct Kernel {
     /// Void ids, which nothing must ever come of again.
     void: Vec<ConnectionId>,
     is_accepting: bool,
+    /// Accepts that were under way when accepting stopped still find their clients.
+    pub(super) accepts_late: bool,
     /// How often the kernel was asked for anything that costs a system call for a batch.
     pub(super) batches: usize,
 }
@@ -136,6 +138,7 @@ impl Kernel {
             gathered: VecDeque::new(),
             void: Vec::new(),
             is_accepting: true,
+            accepts_late: false,
             batches: 0,
         }
     }
@@ -152,17 +155,21 @@ impl Kernel {
         let pipes = self.slots.iter().filter_map(|slot| slot.pipe.as_ref());
         let mut pipes = pipes.map(|pipe| pipe.borrow());
         !self.gathered.is_empty()
-            || (self.is_accepting && !self.dialing.is_empty())
+            || (self.accepts() && !self.dialing.is_empty())
             || pipes.any(|pipe| {
                 !pipe.inbound.is_empty() || pipe.has_end_to_tell() || pipe.is_writable()
             })
+    }
+
+    fn accepts(&self) -> bool {
+        self.is_accepting || self.accepts_late
     }
 
     /// What happens, in an order that is kept for each connection and is chance between them.
     fn gather(&mut self) {
         let mut stories: Vec<VecDeque<Event>> = Vec::new();
         let mut accepted = Vec::new();
-        while self.is_accepting && !self.dialing.is_empty() {
+        while self.accepts() && !self.dialing.is_empty() {
             if self.random.chance(self.faults.delays) {
                 break;
             }

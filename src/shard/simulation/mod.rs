@@ -23,6 +23,7 @@ mod random;
 mod world;
 
 // What is true in it.
+mod crowds;
 mod deadlines;
 mod mailbox;
 mod owing;

@@ -1,0 +1,80 @@
+//! Frames: what an open socket's client sends, cut into messages and handed to its session.
+
+use std::rc::Rc;
+
+use crate::channel::Stop;
+use crate::io::ConnectionId;
+use crate::protocol::phoenix::{self, Ref, Version};
+use crate::protocol::websocket::{self, Input, Limits, Message, Partial};
+use crate::shard::{Core, Local};
+
+impl Local {
+    pub(super) fn receive_frames(
+        self: &Rc<Self>,
+        id: ConnectionId,
+        partial: Option<Box<Partial>>,
+        bytes: &mut [u8],
+    ) {
+        let (limits, max_depth, version) = {
+            let mut core = self.core.borrow_mut();
+            let version = core.connections.version(id).expect("only an open socket has frames");
+            (core.websocket_limits(), core.limits.max_json_depth, version)
+        };
+        let mut input = Input::new(partial, bytes, limits);
+        loop {
+            let (is_binary, bytes) = match input.next_message() {
+                Ok(None) => break,
+                Ok(Some(Message::Text(text))) => (false, text.as_bytes()),
+                Ok(Some(Message::Binary(bytes))) => (true, bytes),
+                Ok(Some(Message::Ping(payload))) => {
+                    self.core.borrow_mut().pong(id, payload);
+                    continue;
+                }
+                Ok(Some(Message::Pong)) => continue,
+                Ok(Some(Message::Close(code))) => {
+                    let code = code.map(|code| websocket::close_reply(Some(code)));
+                    self.core.borrow_mut().answer_close(id, code);
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "closing a socket");
+                    self.core.borrow_mut().fail_socket(id, error.close_code());
+                    return;
+                }
+            };
+            if version == Version::V2
+                && let Some(message_ref) = phoenix::heartbeat_ref(bytes)
+            {
+                self.core.borrow_mut().answer_heartbeat(id, Ref::from_json(message_ref));
+                continue;
+            }
+            match version.decode(is_binary, bytes, max_depth) {
+                Ok(message) => self.handle_message(id, &message),
+                Err(error) => {
+                    tracing::debug!(%error, "closing a socket");
+                    self.core.borrow_mut().close_socket(id, 1011, &Stop::Closed);
+                }
+            }
+            if self.core.borrow_mut().connections.session(id).is_none() {
+                // Closed by what it sent; its own Close may be here already.
+                return self.receive_ending(id, input);
+            }
+        }
+        if let Some(session) = self.core.borrow_mut().connections.session(id) {
+            session.partial = input.finish();
+        }
+    }
+}
+
+impl Core {
+    fn pong(&mut self, id: ConnectionId, payload: &[u8]) {
+        self.write_bytes(id, |out| websocket::write_pong(out, payload));
+    }
+
+    pub(super) fn websocket_limits(&self) -> Limits {
+        Limits {
+            max_frame_size: self.limits.max_frame_size,
+            max_message_size: self.limits.max_message_size,
+        }
+    }
+}

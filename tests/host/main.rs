@@ -1,0 +1,11 @@
+//! What a host gives the server and what becomes of it: descriptors, locked memory, memory, and
+//! clients in numbers that one process cannot have by itself.
+//!
+//! A test that needs further processes starts its own binary again, with a part to play: see
+//! `actor`. All of them share one machine, so each waits for the others: see `stage`.
+
+mod actor;
+mod app;
+mod crowd;
+mod sixty_thousand;
+mod stage;

@@ -34,7 +34,7 @@ pub mod message;
 mod report;
 
 pub use client::{upgrade_request, upgrade_response};
-pub use frame::{masked_text, text};
+pub use frame::{CLOSE, close, masked_text, text};
 pub use report::{Errors, Report};
 
 use client::Client;

@@ -6,10 +6,7 @@
 
 /// A text frame as a client sends it, masked with `MASK`.
 pub fn masked_text(text: &str) -> Vec<u8> {
-    let mut frame = header(WHOLE_TEXT, text.len(), MASK_BIT);
-    frame.extend_from_slice(&MASK);
-    frame.extend(text.bytes().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    frame
+    masked(WHOLE_TEXT, text.as_bytes())
 }
 
 /// A text frame as a server sends it.
@@ -17,9 +14,21 @@ pub fn text(text: &str) -> Vec<u8> {
     unmasked(WHOLE_TEXT, text.as_bytes())
 }
 
+/// A Close as a client sends it, masked with `MASK`.
+pub(crate) fn masked_close(code: u16) -> Vec<u8> {
+    masked(CLOSE, &code.to_be_bytes())
+}
+
 /// A Close as a server sends it.
 pub fn close(code: u16) -> Vec<u8> {
     unmasked(CLOSE, &code.to_be_bytes())
+}
+
+fn masked(first_byte: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = header(first_byte, payload.len(), MASK_BIT);
+    frame.extend_from_slice(&MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
 }
 
 fn unmasked(first_byte: u8, payload: &[u8]) -> Vec<u8> {

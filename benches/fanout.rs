@@ -5,36 +5,23 @@
 
 use std::process::ExitCode;
 
-use simurgh::load::{Push, message};
-
 mod baseline;
 mod harness;
 
 use baseline::{Answer, Script};
-use harness::{Case, TOPIC};
+use harness::{Case, SHOUT};
 
 fn main() -> ExitCode {
-    let broadcast = message::broadcast(TOPIC, SHOUT.event, SHOUT.payload);
-    let answer = Answer { message: broadcast, to_everyone: true };
-    harness::run("fanout", &Script::new(TOPIC, SHOUT, &answer), |bench| {
+    harness::run("fanout", &Script::new(1, SHOUT, Answer::Room), |bench| {
         let quick = if bench.arguments.quick { 1_000 } else { 10_000 };
         let clients = bench.arguments.clients.unwrap_or(quick);
         for at_once in [1, 8] {
             bench.measure(&Case {
                 name: format!("{clients} joined, {at_once} at once"),
                 clients,
-                load: &|load, length| load.broadcast(SHOUT, at_once, length),
+                load: &|load, _, length| load.broadcast(SHOUT, at_once, length),
             })?;
         }
         Ok(())
     })
 }
-
-/// The payload is 100 bytes long, and the message in which it is broadcast 133.
-const SHOUT: Push<'_> = Push {
-    event: "shout",
-    payload: concat!(
-        r#"{"body":"They crossed seven valleys, and when they had come "#,
-        r#"to the end, there were thirty of them."}"#
-    ),
-};

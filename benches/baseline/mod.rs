@@ -1,14 +1,17 @@
 //! The bare kernel: a server that makes the system calls and nothing else.
 //!
 //! It knows every byte that will come and go, so it parses nothing, decides nothing and builds
-//! nothing: it finds the end of a request and counts the length of frames. What it costs is what
-//! the kernel asks for the same sockets and the same bytes, and what a real server costs beside it
-//! is that server's own doing.
+//! nothing: it finds the end of a request and the number of a room, and counts the length of
+//! frames. What it costs is what the kernel asks for the same sockets and the same bytes, and what
+//! a real server costs beside it is that server's own doing.
 //!
 //! One thread, level-triggered epoll, one `recv` for an event and one `send` for what it brought.
 
+#![allow(dead_code, reason = "each bench uses its part of what all share")]
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -16,44 +19,92 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 use simurgh::load::{self, Push, message};
+use slab::Slab;
 use socket2::{Domain, Socket, Type};
+
+use crate::harness::topic;
 
 /// What the server knows.
 pub(crate) struct Script {
-    /// How many bytes a join and a push have on the wire.
-    join: usize,
+    /// The join of room 0. Another room's is as long, and differs from it at `number` alone.
+    join: Vec<u8>,
+    number: Range<usize>,
+    /// How many bytes a push has on the wire.
     push: usize,
-    /// The answer to a join.
-    joined: Vec<u8>,
-    /// Finished answers to as many pushes as a read can bring, and the length of one.
-    answers: Vec<u8>,
-    answer: usize,
-    to_everyone: bool,
+    answer: Answer,
+    rooms: Vec<Room>,
 }
 
-/// What is sent for a push.
-pub(crate) struct Answer {
-    pub(crate) message: String,
-    /// Whether all who have joined are sent it, or the one who pushed.
-    pub(crate) to_everyone: bool,
+/// Who is sent the answer to a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The one who pushed, as a reply with the payload he pushed.
+    Sender,
+    /// All who have joined his room, as a broadcast of the event he pushed.
+    Room,
+}
+
+/// What the server says in a room.
+struct Room {
+    joined: Vec<u8>,
+    /// Finished answers: to as many pushes as a read can bring when they go to one client.
+    answers: Vec<u8>,
 }
 
 impl Script {
-    /// A server of one topic and one event.
-    pub(crate) fn new(topic: &str, push: Push<'_>, answer: &Answer) -> Self {
-        let frame = load::text(&answer.message);
+    /// A server of so many rooms and one event.
+    pub(crate) fn new(rooms: usize, push: Push<'_>, answer: Answer) -> Self {
+        let Push { event, payload } = push;
+        let room = |number| {
+            let topic = topic(number);
+            let (message, copies) = match answer {
+                Answer::Sender => (message::reply(&topic, payload), MAX_PUSHES),
+                Answer::Room => (message::broadcast(&topic, event, payload), 1),
+            };
+            Room {
+                joined: load::text(&message::joined(&topic, "{}")),
+                answers: load::text(&message).repeat(copies),
+            }
+        };
+        let join = |number| load::masked_text(&message::join(&topic(number), "{}"));
+        // No digit of one is the other's.
+        let (first, other) = (join(0), join(99_999));
+        let differs = |&at: &usize| first[at] != other[at];
+        let start = (0..first.len()).find(differs).expect("two rooms' names differ");
+        let last = (0..first.len()).rfind(differs).expect("two rooms' names differ");
         Self {
-            join: load::masked_text(&message::join(topic, "{}")).len(),
-            push: load::masked_text(&message::push(topic, push.event, push.payload)).len(),
-            joined: load::text(&message::joined(topic, "{}")),
-            answers: frame.repeat(MAX_PUSHES),
-            answer: frame.len(),
-            to_everyone: answer.to_everyone,
+            join: first,
+            number: start..last + 1,
+            push: load::masked_text(&message::push(&topic(0), event, payload)).len(),
+            answer,
+            rooms: (0..rooms).map(room).collect(),
         }
+    }
+
+    /// How many rooms there are.
+    pub(crate) fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// The room that a join is for. Both are masked alike, so what a digit differs by from the
+    /// zero in its place is its value.
+    fn room(&self, join: &[u8]) -> io::Result<usize> {
+        if join.len() != self.join.len() {
+            return Err(io::Error::other("a join did not come in one read"));
+        }
+        let digits = self.number.clone().map(|at| usize::from(join[at] ^ self.join[at]));
+        let room = digits.fold(0, |number, digit| 10 * number + digit);
+        if room < self.rooms.len() { Ok(room) } else { Err(io::Error::other("an unknown room")) }
+    }
+
+    /// The answers to so many pushes of one client.
+    fn answers(&self, room: usize, pushes: usize) -> &[u8] {
+        let answers = &self.rooms[room].answers;
+        &answers[..answers.len() / MAX_PUSHES * pushes]
     }
 }
 
-/// A connection, and what it has sent of a frame that is not whole yet.
+/// A connection, and what it has sent of a push that is not whole yet.
 struct Connection {
     socket: OwnedFd,
     stage: Stage,
@@ -64,7 +115,8 @@ struct Connection {
 enum Stage {
     Upgrading,
     Joining,
-    Joined,
+    /// In this room.
+    Joined(usize),
 }
 
 /// Serves until it is killed.
@@ -79,7 +131,10 @@ pub(crate) fn serve(script: &Script, ready: impl FnOnce(SocketAddr)) -> io::Resu
     epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
 
     let upgraded = load::upgrade_response();
-    let mut connections: Vec<Option<Connection>> = Vec::new();
+    let closed = load::close(1000);
+    let mut connections: Slab<Connection> = Slab::new();
+    // Who hears what is said in each room. Kept only where something is.
+    let mut members: Vec<Vec<u32>> = vec![Vec::new(); script.rooms()];
     let mut events = Vec::with_capacity(MAX_EVENTS);
     let mut buffer = vec![0; READ_BUFFER];
     loop {
@@ -89,62 +144,67 @@ pub(crate) fn serve(script: &Script, ready: impl FnOnce(SocketAddr)) -> io::Resu
             if event.data.u64() == LISTENER {
                 let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
                 let socket = rustix::net::accept_with(&listener, flags)?;
-                let data = epoll::EventData::new_u64(connections.len() as u64);
+                let entry = connections.vacant_entry();
+                let data = epoll::EventData::new_u64(entry.key() as u64);
                 epoll::add(&epoll, &socket, data, epoll::EventFlags::IN)?;
-                connections.push(Some(Connection { socket, stage: Stage::Upgrading, pending: 0 }));
+                entry.insert(Connection { socket, stage: Stage::Upgrading, pending: 0 });
                 continue;
             }
             let index = event.data.u64() as usize;
-            let Some(connection) = &mut connections[index] else { continue };
+            let connection = &mut connections[index];
             let received = rustix::net::recv(&connection.socket, &mut *buffer, RecvFlags::DONTWAIT);
-            let Ok((received @ 1.., _)) = received else {
-                connections[index] = None;
+            let bytes = received.map_or(&[][..], |(received, _)| &buffer[..received]);
+            // A Close comes alone: its client has waited for all it is owed.
+            let closes = connection.pending == 0 && bytes.first() == Some(&load::CLOSE);
+            if closes {
+                send(&connection.socket, &closed)?;
+            }
+            if closes || bytes.is_empty() {
+                if let (Stage::Joined(room), Answer::Room) = (connection.stage, script.answer) {
+                    members[room].retain(|&member| member as usize != index);
+                }
+                connections.remove(index);
                 continue;
-            };
+            }
             match connection.stage {
                 Stage::Upgrading => {
-                    if !buffer[..received].ends_with(b"\r\n\r\n") {
+                    if !bytes.ends_with(b"\r\n\r\n") {
                         return Err(io::Error::other("a request did not come in one read"));
                     }
                     connection.stage = Stage::Joining;
                     send(&connection.socket, upgraded.as_bytes())?;
                 }
                 Stage::Joining => {
-                    connection.pending += received;
-                    if connection.pending > script.join {
-                        return Err(io::Error::other("more than a join came"));
-                    }
-                    if connection.pending == script.join {
-                        connection.pending = 0;
-                        connection.stage = Stage::Joined;
-                        send(&connection.socket, &script.joined)?;
+                    let room = script.room(bytes)?;
+                    connection.stage = Stage::Joined(room);
+                    send(&connection.socket, &script.rooms[room].joined)?;
+                    if script.answer == Answer::Room {
+                        members[room].push(index as u32);
                     }
                 }
-                Stage::Joined => {
-                    connection.pending += received;
+                Stage::Joined(room) => {
+                    connection.pending += bytes.len();
                     let pushes = connection.pending / script.push;
                     connection.pending %= script.push;
-                    if script.to_everyone {
-                        for _ in 0..pushes {
-                            send_to_all(&connections, &script.answers[..script.answer])?;
+                    match script.answer {
+                        Answer::Sender if pushes == 0 => {}
+                        Answer::Sender => send(&connection.socket, script.answers(room, pushes))?,
+                        Answer::Room => {
+                            // The fan-out as the kernel has it: the same bytes, one `send` each.
+                            for _ in 0..pushes {
+                                for &member in &members[room] {
+                                    send(
+                                        &connections[member as usize].socket,
+                                        &script.rooms[room].answers,
+                                    )?;
+                                }
+                            }
                         }
-                    } else if pushes > 0 {
-                        send(&connection.socket, &script.answers[..pushes * script.answer])?;
                     }
                 }
             }
         }
     }
-}
-
-/// The fan-out as the kernel has it: the same bytes, one `send` for each.
-fn send_to_all(connections: &[Option<Connection>], frame: &[u8]) -> io::Result<()> {
-    for connection in connections.iter().flatten() {
-        if connection.stage == Stage::Joined {
-            send(&connection.socket, frame)?;
-        }
-    }
-    Ok(())
 }
 
 fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<()> {

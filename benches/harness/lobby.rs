@@ -7,14 +7,18 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use simurgh::prelude::*;
 
-/// Runs one shard on core `cpu` until it is killed.
-pub(crate) fn serve(cpu: usize, ready: impl FnOnce(SocketAddr)) -> Result<(), Box<dyn Error>> {
+/// Runs a shard on each of these cores, at a port of its own, until it is killed.
+pub(crate) fn serve(
+    cpus: &[usize],
+    ready: impl FnOnce(&[SocketAddr]),
+) -> Result<(), Box<dyn Error>> {
     let running = Endpoint::builder(())
         .socket("/socket", |mount| mount.handler::<Visitor>().channel::<Lobby>("room:*"))
         .listen("127.0.0.1:0")
-        .cpus([cpu])
+        .cpus(cpus)
+        .port_per_shard()
         .start()?;
-    ready(running.local_addr());
+    ready(running.local_addrs());
     Ok(running.join()?)
 }
 

@@ -1,23 +1,29 @@
 //! What the benches share: the command line, the rounds and how they are judged.
 //!
 //! A **round** starts a server as a process of its own on its core, connects and joins the clients
-//! from another core, warms up, and measures one load. Rounds come in **pairs**, one of the bare
-//! kernel and one of the server in question, so that both see the machine in the same mood; which
-//! goes first alternates. A pair counts only if neither of its rounds is **void**.
+//! from another core, warms up, and measures one load. Rounds come in **sets**, nearly always pairs:
+//! one of the bare kernel and one of each server in question, so that all see the machine in the
+//! same mood; which goes first changes from set to set. A set counts only if none of its rounds is
+//! **void**.
+
+#![allow(dead_code, reason = "each bench uses its part of what all share")]
 
 use std::error::Error;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use simurgh::load::{self, Load, Options, Report};
+use simurgh::load::{self, Load, Options, Push, Report};
 
 use crate::baseline::Script;
 
+pub(crate) mod crowd;
 mod lobby;
+pub(crate) mod memory;
 pub(crate) mod subject;
-mod table;
+pub(crate) mod table;
 mod usage;
 
 use subject::{Server, Subject};
@@ -38,32 +44,39 @@ pub(crate) struct Arguments {
     seconds: Option<f64>,
     /// The server to hold against the bare kernel
     #[arg(long, default_value = "simurgh")]
-    server: Subject,
+    pub(crate) server: Subject,
     /// The core the servers are pinned to
     #[arg(long, default_value_t = 1)]
-    server_cpu: usize,
+    pub(crate) server_cpu: usize,
     /// The core the clients are pinned to
     #[arg(long, default_value_t = 0)]
-    client_cpu: usize,
-    /// How many clients [default: 100 and 1000 in echo, 10000 in fanout]
+    pub(crate) client_cpu: usize,
+    /// How many clients [default: the bench's own]
     #[arg(long)]
     pub(crate) clients: Option<usize>,
     /// Tell of each round on standard error, void ones too
     #[arg(long)]
-    verbose: bool,
+    pub(crate) verbose: bool,
     /// Be this server: how the bench starts it.
     #[arg(long, hide = true)]
     serve: Option<Subject>,
+    /// Be clients of the server at this address.
+    #[arg(long, hide = true)]
+    crowd: Option<SocketAddr>,
+    /// The first address from which those clients connect.
+    #[arg(long, hide = true, default_value = "127.0.0.1")]
+    source: Ipv4Addr,
     /// What cargo says to every bench.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// A row of the result: so many clients, and what they do.
+/// A row of the result: so many clients, spread over the rooms, and what they do.
 pub(crate) struct Case<'a> {
     pub(crate) name: String,
     pub(crate) clients: usize,
-    pub(crate) load: &'a dyn Fn(&mut Load, Duration) -> Result<Report, load::Error>,
+    /// Given the clients, the server's address, and for how long.
+    pub(crate) load: &'a dyn Fn(&mut Load, SocketAddr, Duration) -> Result<Report, load::Error>,
 }
 
 /// What a round has measured.
@@ -128,38 +141,52 @@ enum Void {
     ClientBusy,
 }
 
-/// All pairs of rounds of a case: of the bare kernel, and of the server held against it.
+/// All sets of rounds of a case. In each, the servers stand in the order they were named in.
 pub(crate) struct Outcome {
-    pub(crate) pairs: Vec<(Round, Round)>,
-    pub(crate) void: Vec<(Round, Round)>,
+    pub(crate) counted: Vec<Vec<Round>>,
+    pub(crate) void: Vec<Vec<Round>>,
 }
 
 /// A bench: its arguments, and the table it fills.
 pub(crate) struct Bench {
     pub(crate) arguments: Arguments,
+    /// How many rooms the clients are spread over.
+    rooms: usize,
     table: Table,
 }
 
 impl Bench {
-    /// Measures a case and prints its rows.
+    /// Measures a case with the bare kernel and the server in question, and prints its rows.
     pub(crate) fn measure(&mut self, case: &Case<'_>) -> Result<(), Box<dyn Error>> {
+        self.compare(&[Subject::Bare, self.arguments.server], case)?;
+        Ok(())
+    }
+
+    /// Measures a case with several servers, the others to be held against the first, and prints
+    /// its rows.
+    pub(crate) fn compare(
+        &mut self,
+        subjects: &[Subject],
+        case: &Case<'_>,
+    ) -> Result<Outcome, Box<dyn Error>> {
         let wanted = self.rounds();
-        let mut outcome = Outcome { pairs: Vec::new(), void: Vec::new() };
+        let mut outcome = Outcome { counted: Vec::new(), void: Vec::new() };
         // A machine that is always disturbed must not keep the bench for ever.
         for attempt in 0..2 * wanted {
-            if outcome.pairs.len() == wanted {
+            if outcome.counted.len() == wanted {
                 break;
             }
-            let bare_first = attempt % 2 == 0;
-            let first = self.round(if bare_first { Subject::Bare } else { self.server() }, case)?;
-            let second =
-                self.round(if bare_first { self.server() } else { Subject::Bare }, case)?;
-            let void = first.void().or(second.void());
-            let pair = if bare_first { (first, second) } else { (second, first) };
-            if void.is_some() { &mut outcome.void } else { &mut outcome.pairs }.push(pair);
+            let mut set = Vec::new();
+            let first = attempt % subjects.len();
+            for &subject in subjects.iter().cycle().skip(first).take(subjects.len()) {
+                set.push(self.round(subject, case)?);
+            }
+            set.rotate_right(first);
+            let is_void = set.iter().any(|round| round.void().is_some());
+            if is_void { &mut outcome.void } else { &mut outcome.counted }.push(set);
         }
-        self.table.print(&case.name, &outcome);
-        Ok(())
+        self.table.print(&case.name, subjects, &outcome);
+        Ok(outcome)
     }
 
     /// One round of one server.
@@ -167,15 +194,18 @@ impl Bench {
         let Arguments { server_cpu, client_cpu, .. } = self.arguments;
         let server = Server::spawn(subject, server_cpu)?;
         let mut load = Load::new(Options { cpu: Some(client_cpu), ..Options::default() })?;
-        load.connect(server.address, PATH, case.clients)?.clean()?;
-        load.join(|_| TOPIC.to_owned(), "{}", "{}")?.clean()?;
-        let length = self.length();
-        (case.load)(&mut load, length / 4)?.clean()?;
+        let ports = server.addresses.len();
+        for (port, &address) in server.addresses.iter().enumerate() {
+            load.connect(address, PATH, (case.clients + port) / ports)?.clean()?;
+        }
+        load.join(|client| topic(client % self.rooms), "{}", "{}")?.clean()?;
+        let (address, length) = (server.address(), self.length());
+        (case.load)(&mut load, address, length / 4)?.clean()?;
 
         // All replies have come, so the server is at rest and its counts are up to date.
         let before = server.usage()?;
         let cores = (Core::read(server_cpu)?, Core::read(client_cpu)?);
-        let report = (case.load)(&mut load, length)?.clean()?;
+        let report = (case.load)(&mut load, address, length)?.clean()?;
         let server_core = Core::read(server_cpu)?.busy_since(&cores.0);
         let client_core = Core::read(client_cpu)?.busy_since(&cores.1);
         let spent = server.usage()?.since(&before);
@@ -186,21 +216,28 @@ impl Bench {
         Ok(round)
     }
 
-    fn server(&self) -> Subject {
-        self.arguments.server
+    /// The highest rate that the bare kernel reached in a few rounds of a load that knows no pause.
+    /// None of them is void: a rate that the clients reached at their own limit is one they can be
+    /// asked for.
+    pub(crate) fn highest_rate(&self, case: &Case<'_>) -> Result<f64, Box<dyn Error>> {
+        let mut highest = 0.0_f64;
+        for _ in 0..3 {
+            highest = highest.max(self.round(Subject::Bare, case)?.report.rate());
+        }
+        Ok(highest)
     }
 
-    fn rounds(&self) -> usize {
+    pub(crate) fn rounds(&self) -> usize {
         self.arguments.rounds.unwrap_or(if self.arguments.quick { 3 } else { 7 })
     }
 
-    fn length(&self) -> Duration {
+    pub(crate) fn length(&self) -> Duration {
         let seconds = if self.arguments.quick { 0.3 } else { 2.0 };
         Duration::from_secs_f64(self.arguments.seconds.unwrap_or(seconds))
     }
 }
 
-/// Runs a bench, or is one of its servers if the arguments say so.
+/// Runs a bench, or is one of its servers, or some of its clients, if the arguments say so.
 ///
 /// `script` is what the bare server knows of the bench; `measure` takes the cases through
 /// [`Bench::measure`].
@@ -212,9 +249,11 @@ pub(crate) fn run(
     let arguments = Arguments::parse();
     let result = if let Some(subject) = arguments.serve {
         subject.serve(arguments.server_cpu, script)
+    } else if let Some(server) = arguments.crowd {
+        crowd::be(server, &arguments, script.rooms())
     } else {
-        let table = Table::begin(name, arguments.server.name());
-        let mut bench = Bench { arguments, table };
+        table::announce(name);
+        let mut bench = Bench { arguments, rooms: script.rooms(), table: Table::default() };
         measure(&mut bench)
     };
     match result {
@@ -230,10 +269,25 @@ pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// Every client of a bench joins this topic.
-pub(crate) const TOPIC: &str = "room:lobby";
+/// The topic of a room. The names of all rooms are equally long.
+pub(crate) fn topic(room: usize) -> String {
+    format!("room:{room:05}")
+}
 
-const PATH: &str = "/socket/websocket?vsn=2.0.0";
+/// What is broadcast. The payload is 100 bytes long, and the message that is heard 133.
+pub(crate) const SHOUT: Push<'_> = Push {
+    event: "shout",
+    payload: concat!(
+        r#"{"body":"They crossed seven valleys, and when they had come "#,
+        r#"to the end, there were thirty of them."}"#
+    ),
+};
+
+pub(crate) const PATH: &str = "/socket/websocket?vsn=2.0.0";
+
+/// Of the highest rate: far enough below what the bare kernel can do that neither side is ever at
+/// its limit.
+pub(crate) const SHARE_OF_HIGHEST_RATE: f64 = 0.6;
 
 /// Beyond it the client may be what is measured.
 const MAX_CLIENT_BUSY: f64 = 0.95;

@@ -4,10 +4,12 @@ use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
 use super::lobby;
+use super::memory::Memory;
 use super::usage::Usage;
 use crate::baseline;
 
@@ -18,6 +20,8 @@ pub(crate) enum Subject {
     Bare,
     /// Simurgh, with one shard.
     Simurgh,
+    /// Simurgh, with two shards on the one core, each at a port of its own.
+    TwoShards,
 }
 
 impl Subject {
@@ -25,6 +29,7 @@ impl Subject {
         match self {
             Self::Bare => "bare",
             Self::Simurgh => "simurgh",
+            Self::TwoShards => "two-shards",
         }
     }
 
@@ -39,8 +44,9 @@ impl Subject {
             return Err(format!("cannot be pinned to core {cpu}").into());
         }
         match self {
-            Self::Bare => Ok(baseline::serve(script, announce)?),
-            Self::Simurgh => lobby::serve(cpu, announce),
+            Self::Bare => Ok(baseline::serve(script, |address| announce(&[address]))?),
+            Self::Simurgh => lobby::serve(&[cpu], announce),
+            Self::TwoShards => lobby::serve(&[cpu, cpu], announce),
         }
     }
 }
@@ -48,7 +54,8 @@ impl Subject {
 /// A server, running. It is killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
-    pub(crate) address: SocketAddr,
+    /// One, or one for each shard.
+    pub(crate) addresses: Vec<SocketAddr>,
 }
 
 impl Server {
@@ -63,16 +70,46 @@ impl Server {
         let stdout = child.stdout.take().expect("stdout was asked for");
         let read = BufReader::new(stdout).read_line(&mut line);
         // Made before the line is looked at, so that a child that says something else is killed.
-        let mut server = Self { child, address: ([0, 0, 0, 0], 0).into() };
+        let mut server = Self { child, addresses: Vec::new() };
         read?;
-        server.address = line.trim().parse().map_err(|_| {
-            io::Error::other(format!("the {} server did not start", subject.name()))
-        })?;
+        let addresses: Result<Vec<_>, _> = line.split_whitespace().map(str::parse).collect();
+        server.addresses = addresses.unwrap_or_default();
+        if server.addresses.is_empty() {
+            return Err(io::Error::other(format!("the {} server did not start", subject.name())));
+        }
         Ok(server)
+    }
+
+    /// Where its first shard listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.addresses[0]
     }
 
     pub(crate) fn usage(&self) -> io::Result<Usage> {
         Usage::of(self.child.id())
+    }
+
+    pub(crate) fn memory(&self) -> io::Result<Memory> {
+        Memory::of(self.child.id())
+    }
+
+    /// Waits until it has nothing to do any more.
+    ///
+    /// # Errors
+    ///
+    /// It has not come to rest in half a minute.
+    pub(crate) fn rest(&self) -> io::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let before = self.usage()?;
+            std::thread::sleep(Duration::from_millis(250));
+            if self.usage()?.since(&before).total < Duration::from_micros(500) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other("the server does not come to rest"));
+            }
+        }
     }
 }
 
@@ -85,8 +122,9 @@ impl Drop for Server {
 }
 
 /// Tells the bench where the server listens.
-fn announce(address: SocketAddr) {
-    println!("{address}");
+fn announce(addresses: &[SocketAddr]) {
+    let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    println!("{}", addresses.join(" "));
     // Nobody reads on: what comes later would be lost in a pipe.
     let _ = io::stdout().flush();
 }

@@ -2,48 +2,64 @@
 
 use std::fs;
 
+use super::subject::Subject;
 use super::{Outcome, Round, Spent, micros};
 
+/// Prints the machine and the command.
+pub(crate) fn announce(bench: &str) {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    println!("{}", machine());
+    println!();
+    println!("    cargo bench --bench {bench} --features testing -- {}", arguments.join(" "));
+    println!();
+}
+
+/// Prints the head of a table.
+pub(crate) fn head(columns: &str) {
+    println!("{columns}");
+    println!("{}|", "|---".repeat(columns.matches('|').count() - 1));
+}
+
 /// Prints rows as their cases are measured.
+#[derive(Default)]
 pub(crate) struct Table {
-    /// What the server beside the bare kernel is called.
-    server: &'static str,
+    has_head: bool,
 }
 
 impl Table {
-    /// Prints the machine, the command and the head of the table.
-    pub(crate) fn begin(bench: &str, server: &'static str) -> Self {
-        let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-        println!("{}", machine());
-        println!();
-        println!("    cargo bench --bench {bench} --features testing -- {}", arguments.join(" "));
-        println!();
-        println!(
-            "| what | server | µs CPU | user | system | from – to | ratio | from – to | \
-             server busy | client busy | per second | p50 µs | p99 µs | pairs | void |"
-        );
-        println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
-        // A server held against itself shows what the machine makes of nothing.
-        Self { server: if server == "bare" { "bare again" } else { server } }
-    }
-
-    pub(crate) fn print(&self, case: &str, outcome: &Outcome) {
-        let Outcome { pairs, void } = outcome;
-        let counts = format!("{} | {}", pairs.len(), void.len());
+    /// Prints a row for each server.
+    pub(crate) fn print(&mut self, case: &str, subjects: &[Subject], outcome: &Outcome) {
+        if !self.has_head {
+            self.has_head = true;
+            head(
+                "| what | server | µs CPU | user | system | from – to | ratio | from – to | \
+                 server busy | client busy | per second | p50 µs | p99 µs | counted | void |",
+            );
+        }
+        let Outcome { counted, void } = outcome;
+        let counts = format!("{} | {}", counted.len(), void.len());
         // What the void ones say is shown, and called what it is, rather than nothing.
-        let (case, pairs) =
-            if pairs.is_empty() { (format!("(void) {case}"), void) } else { (case.into(), pairs) };
-        let bare: Vec<&Round> = pairs.iter().map(|pair| &pair.0).collect();
-        let ours: Vec<&Round> = pairs.iter().map(|pair| &pair.1).collect();
-        let ratios = Figures::new(pairs.iter().map(|(bare, ours)| ours.cost() / bare.cost()));
-        println!("| {case} | bare | {} | | | {} | {counts} |", cost(&bare), pace(&bare));
-        let ratio = format!("{:.3} | {}", ratios.median(), ratios.range(3));
-        println!(
-            "| {case} | {} | {} | {ratio} | {} | {counts} |",
-            self.server,
-            cost(&ours),
-            pace(&ours)
-        );
+        let (case, sets) = if counted.is_empty() {
+            (format!("(void) {case}"), void)
+        } else {
+            (case.to_owned(), counted)
+        };
+        for (place, subject) in subjects.iter().enumerate() {
+            let rounds: Vec<&Round> = sets.iter().map(|set| &set[place]).collect();
+            let ratios = Figures::new(sets.iter().map(|set| set[place].cost() / set[0].cost()));
+            let ratio = match place {
+                0 => " | ".to_owned(),
+                _ => format!("{:.3} | {}", ratios.median(), ratios.range(3)),
+            };
+            // A server held against itself shows what the machine makes of nothing.
+            let again = if subjects[..place].contains(subject) { " again" } else { "" };
+            println!(
+                "| {case} | {}{again} | {} | {ratio} | {} | {counts} |",
+                subject.name(),
+                cost(&rounds),
+                pace(&rounds)
+            );
+        }
     }
 }
 
@@ -77,17 +93,17 @@ fn pace(rounds: &[&Round]) -> String {
 }
 
 /// A few figures, in order.
-struct Figures(Vec<f64>);
+pub(crate) struct Figures(Vec<f64>);
 
 impl Figures {
-    fn new(figures: impl Iterator<Item = f64>) -> Self {
+    pub(crate) fn new(figures: impl Iterator<Item = f64>) -> Self {
         let mut figures: Vec<f64> = figures.collect();
         assert!(!figures.is_empty(), "a median of nothing was asked for");
         figures.sort_by(f64::total_cmp);
         Self(figures)
     }
 
-    fn median(&self) -> f64 {
+    pub(crate) fn median(&self) -> f64 {
         let middle = self.0.len() / 2;
         if self.0.len() % 2 == 1 {
             self.0[middle]
@@ -96,7 +112,7 @@ impl Figures {
         }
     }
 
-    fn range(&self, digits: usize) -> String {
+    pub(crate) fn range(&self, digits: usize) -> String {
         format!("{:.digits$} – {:.digits$}", self.0[0], self.0[self.0.len() - 1])
     }
 }

@@ -25,6 +25,18 @@ pub(crate) struct Client {
     pub(crate) asked: Instant,
     /// Frames received in this load.
     pub(crate) answered: u64,
+    /// The server has answered our Close.
+    answered_close: bool,
+}
+
+/// How a client's end of a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// By a reset: thousands of connections a round would otherwise fill the port range with ones
+    /// that wait to be forgotten.
+    Reset,
+    /// As TCP has it.
+    Graceful,
 }
 
 enum Stage {
@@ -38,12 +50,16 @@ enum Stage {
 
 impl Client {
     /// Begins to connect; [`proceed`](Self::proceed) goes on when the socket is ready.
-    pub(crate) fn connect(source: Ipv4Addr, server: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn connect(
+        source: Ipv4Addr,
+        server: SocketAddr,
+        parting: Parting,
+    ) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
-        // Closing resets: thousands of connections a round would otherwise fill the port range with
-        // ones that wait to be forgotten.
-        socket.set_linger(Some(Duration::ZERO))?;
+        if parting == Parting::Reset {
+            socket.set_linger(Some(Duration::ZERO))?;
+        }
         if source != Ipv4Addr::LOCALHOST {
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
@@ -60,6 +76,7 @@ impl Client {
             owed: 0,
             asked: Instant::now(),
             answered: 0,
+            answered_close: false,
         })
     }
 
@@ -87,7 +104,11 @@ impl Client {
                 Ok(false)
             }
             Stage::Upgrading(response) => {
-                let (received, _) = rustix::net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT)?;
+                let received = match rustix::net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
+                    Ok((received, _)) => received,
+                    Err(rustix::io::Errno::AGAIN) => return Ok(false),
+                    Err(error) => return Err(error.into()),
+                };
                 response.extend_from_slice(&buffer[..received]);
                 match upgraded(response) {
                     Some(true) => {
@@ -168,6 +189,37 @@ impl Client {
         }
         self.answered += u64::from(frames);
         frames
+    }
+
+    /// Reads to the end, a Close having been sent. `true` when the server has answered it as it
+    /// should and has then ended the connection; until then the connection stays open.
+    pub(crate) fn receive_close(
+        &mut self,
+        close: &[u8],
+        buffer: &mut [u8],
+        errors: &mut Errors,
+    ) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        let wrong = loop {
+            match rustix::net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
+                Ok((0, _)) if self.answered_close => {
+                    self.socket = None;
+                    return true;
+                }
+                Ok((0, _)) => break "the server ended the connection without a Close".to_owned(),
+                // A new stream of so few bytes is not cut.
+                Ok((received, _)) if buffer[..received] == *close && !self.answered_close => {
+                    self.answered_close = true;
+                }
+                Ok(_) => break "something else came where a Close should".to_owned(),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return false,
+                Err(error) => break format!("receive: {error}"),
+            }
+        };
+        errors.closed += 1;
+        errors.note(|| wrong);
+        self.socket = None;
+        false
     }
 }
 

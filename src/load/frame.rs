@@ -6,21 +6,39 @@
 
 /// A text frame as a client sends it, masked with `MASK`.
 pub fn masked_text(text: &str) -> Vec<u8> {
-    let mut frame = header(text.len(), MASK_BIT);
-    frame.extend_from_slice(&MASK);
-    frame.extend(text.bytes().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    frame
+    masked(WHOLE_TEXT, text.as_bytes())
 }
 
 /// A text frame as a server sends it.
 pub fn text(text: &str) -> Vec<u8> {
-    let mut frame = header(text.len(), 0);
-    frame.extend_from_slice(text.as_bytes());
+    unmasked(WHOLE_TEXT, text.as_bytes())
+}
+
+/// A Close as a client sends it, masked with `MASK`.
+pub(crate) fn masked_close(code: u16) -> Vec<u8> {
+    masked(CLOSE, &code.to_be_bytes())
+}
+
+/// A Close as a server sends it.
+pub fn close(code: u16) -> Vec<u8> {
+    unmasked(CLOSE, &code.to_be_bytes())
+}
+
+fn masked(first_byte: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = header(first_byte, payload.len(), MASK_BIT);
+    frame.extend_from_slice(&MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     frame
 }
 
-fn header(length: usize, mask_bit: u8) -> Vec<u8> {
-    let mut header = vec![FIN | TEXT];
+fn unmasked(first_byte: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = header(first_byte, payload.len(), 0);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+fn header(first_byte: u8, length: usize, mask_bit: u8) -> Vec<u8> {
+    let mut header = vec![first_byte];
     match length {
         0..=125 => header.push(mask_bit | length as u8),
         126..=0xffff => {
@@ -126,7 +144,7 @@ pub(crate) struct Nonsense;
 /// The first byte of a text message in one frame.
 pub(crate) const WHOLE_TEXT: u8 = FIN | TEXT;
 /// The first byte of a close frame.
-pub(crate) const CLOSE: u8 = FIN | 8;
+pub const CLOSE: u8 = FIN | 8;
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 1;

@@ -9,6 +9,8 @@
 //!  Load::connect ─▶ Load::join ─▶ Load::push_in_turn   every client waits for its replies
 //!                              ├▶ Load::push_at_rate   a fixed rate, whatever the server does
 //!                              └▶ Load::broadcast      one speaks, all must hear it
+//!
+//!  Load::visit_in_turn, Load::visit_at_rate             others come, join and go meanwhile
 //! ```
 //!
 //! Each of these runs to its end, waits for what is still owed, and gives a [`Report`]. Nothing
@@ -31,14 +33,18 @@ use rustix::time::{ClockId, Timespec};
 mod client;
 mod frame;
 pub mod message;
+mod pace;
 mod report;
+mod visits;
 
 pub use client::{upgrade_request, upgrade_response};
-pub use frame::{masked_text, text};
+pub use frame::{CLOSE, close, masked_text, text};
 pub use report::{Errors, Report};
+pub use visits::Visit;
 
-use client::Client;
+use client::{Client, Parting};
 use message::Script;
+use pace::Pace;
 
 /// A thread's worth of Phoenix clients, connected to one server.
 ///
@@ -182,7 +188,7 @@ impl Load {
         while under_way > 0 || self.clients.len() < wanted {
             while under_way < self.options.at_once && self.clients.len() < wanted {
                 let index = self.clients.len();
-                let client = Client::connect(self.source_of(index), server)?;
+                let client = Client::connect(self.source_of(index), server, Parting::Reset)?;
                 let socket = client.socket().expect("the client has just been made");
                 let interest = epoll::EventFlags::IN | epoll::EventFlags::OUT;
                 epoll::add(&self.epoll, socket, event_data(index), interest)
@@ -331,30 +337,15 @@ impl Load {
         let mut scripts = self.pushes(push, response, at_once);
         let mut run = Run::begin(&mut self.clients);
         let count = self.clients.len() as u64;
-        let start = run.stopwatch.started;
-        let writes_a_second = rate / f64::from(at_once);
-        let due_at = |write: u64| start + Duration::from_secs_f64(write as f64 / writes_a_second);
-        let planned =
-            if count == 0 { 0 } else { (writes_a_second * length.as_secs_f64()).round() as u64 };
-        let mut next = 0;
-        while next < planned || run.owed > 0 {
+        let length = if count == 0 { Duration::ZERO } else { length };
+        let mut pace = Pace::new(run.stopwatch.started, rate / f64::from(at_once), length);
+        while !pace.is_over() || run.owed > 0 {
             // Never many at a time, so that replies don't wait behind a backlog of pushes.
-            for _ in 0..WRITES_BETWEEN_READS {
-                if next == planned || due_at(next) > Instant::now() {
-                    break;
-                }
-                run.ask(&mut self.clients[(next % count) as usize], &scripts, at_once);
-                next += 1;
+            for write in std::iter::from_fn(|| pace.take()).take(WRITES_BETWEEN_READS) {
+                run.ask(&mut self.clients[(write % count) as usize], &scripts, at_once);
             }
-            let timeout = if next < planned {
-                due_at(next).saturating_duration_since(Instant::now())
-            } else {
-                // How late the last one went out is known as soon as it has.
-                if run.report.behind.is_zero() && planned > 0 {
-                    run.report.behind = due_at(planned - 1).elapsed();
-                }
-                self.options.patience
-            };
+            run.report.behind = pace.behind;
+            let timeout = pace.pause(self.options.patience);
             let received = run.report.received;
             let events = self.wait(Some(timeout))?;
             for event in &events {
@@ -366,7 +357,7 @@ impl Load {
                 for reply in answered..client.answered {
                     // The replies to a client come in order, so it is known which write each is to.
                     let write = reply / u64::from(at_once) * count + index;
-                    run.report.record(now.saturating_duration_since(due_at(write)));
+                    run.report.record(now.saturating_duration_since(pace.due_at(write)));
                 }
             }
             self.events = events;
@@ -468,17 +459,7 @@ impl Load {
 
     /// What is ready; nothing when `timeout` has passed. Given back to `self.events` after use.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Vec<epoll::Event>> {
-        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        let mut events = mem::take(&mut self.events);
-        events.clear();
-        events.reserve(MAX_EVENTS);
-        loop {
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
-                Ok(_) => return Ok(events),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        wait(&self.epoll, &mut self.events, timeout)
     }
 
     fn source_of(&self, index: usize) -> Ipv4Addr {
@@ -600,6 +581,25 @@ impl Stopwatch {
     }
 }
 
+/// What is ready, in the memory of `spare`; nothing when `timeout` has passed.
+fn wait(
+    epoll: &OwnedFd,
+    spare: &mut Vec<epoll::Event>,
+    timeout: Option<Duration>,
+) -> io::Result<Vec<epoll::Event>> {
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    let mut events = mem::take(spare);
+    events.clear();
+    events.reserve(MAX_EVENTS);
+    loop {
+        match epoll::wait(epoll, spare_capacity(&mut events), timeout.as_ref()) {
+            Ok(_) => return Ok(events),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
@@ -623,7 +623,7 @@ const CLIENTS_PER_SOURCE: usize = 10_000;
 const SPARE_DESCRIPTORS: usize = 64;
 
 /// At a fixed rate.
-const WRITES_BETWEEN_READS: u32 = 64;
+const WRITES_BETWEEN_READS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -633,17 +633,17 @@ mod tests {
 
     use super::*;
 
-    const PATH: &str = "/socket/websocket?vsn=2.0.0";
-    const PING: Push<'static> = Push { event: "ping", payload: r#"{"a":1}"# };
-    const LENGTH: Duration = Duration::from_millis(20);
+    pub(super) const PATH: &str = "/socket/websocket?vsn=2.0.0";
+    pub(super) const PING: Push<'static> = Push { event: "ping", payload: r#"{"a":1}"# };
+    pub(super) const LENGTH: Duration = Duration::from_millis(20);
 
     /// What the server says to a text: frames for its sender, frames for everyone; `None` to hang
     /// up.
-    type Answers = fn(&str) -> Option<(Vec<u8>, Vec<u8>)>;
+    pub(super) type Answers = fn(&str) -> Option<(Vec<u8>, Vec<u8>)>;
 
     /// A server of another make, so that the two sides cannot be wrong together: one thread a
     /// client.
-    fn server(answers: Answers) -> SocketAddr {
+    pub(super) fn server(answers: Answers) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let everyone: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
@@ -661,6 +661,11 @@ mod tests {
         everyone.lock().unwrap().push(stream.try_clone().unwrap());
         let mut socket = tungstenite::accept(stream.try_clone().unwrap()).unwrap();
         while let Ok(message) = socket.read() {
+            if message.is_close() {
+                // Its answer was made when it was read; to have sent it is called an error.
+                let _ = socket.flush();
+                break;
+            }
             let Some((to_sender, to_everyone)) = answers(message.to_text().unwrap()) else { break };
             // Under the lock, so that no two frames are mixed.
             for mut stream in &*everyone.lock().unwrap() {
@@ -672,13 +677,13 @@ mod tests {
     }
 
     /// As Phoenix answers: joins, and pings with their payload; `shout` goes to everyone.
-    fn phoenix(said: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    pub(super) fn phoenix(said: &str) -> Option<(Vec<u8>, Vec<u8>)> {
         let (to_sender, to_everyone) = answers_to(said);
         let frames = |said: Option<String>| said.map(|said| text(&said)).unwrap_or_default();
         Some((frames(to_sender), frames(to_everyone)))
     }
 
-    fn answers_to(said: &str) -> (Option<String>, Option<String>) {
+    pub(super) fn answers_to(said: &str) -> (Option<String>, Option<String>) {
         let [join_ref, message_ref, topic, event, payload]: [serde_json::Value; 5] =
             serde_json::from_str(said).unwrap();
         let reply = |response: String| {

@@ -1,0 +1,77 @@
+//! The pace of a load at a fixed rate: when each send is due, whatever has become of the others.
+
+use std::time::{Duration, Instant};
+
+/// Sends at a fixed rate, numbered from zero.
+pub(crate) struct Pace {
+    start: Instant,
+    /// Sends a second.
+    rate: f64,
+    planned: u64,
+    next: u64,
+    /// How much later than planned the last one was taken; zero until it is.
+    pub(crate) behind: Duration,
+}
+
+impl Pace {
+    pub(crate) fn new(start: Instant, rate: f64, length: Duration) -> Self {
+        let planned = (rate * length.as_secs_f64()).round() as u64;
+        Self { start, rate, planned, next: 0, behind: Duration::ZERO }
+    }
+
+    /// Takes the next send, if it is due.
+    pub(crate) fn take(&mut self) -> Option<u64> {
+        if self.is_over() || self.due_at(self.next) > Instant::now() {
+            return None;
+        }
+        self.next += 1;
+        if self.is_over() {
+            self.behind = self.due_at(self.next - 1).elapsed();
+        }
+        Some(self.next - 1)
+    }
+
+    pub(crate) fn due_at(&self, send: u64) -> Instant {
+        self.start + Duration::from_secs_f64(send as f64 / self.rate)
+    }
+
+    /// Whether all have been taken.
+    pub(crate) fn is_over(&self) -> bool {
+        self.next == self.planned
+    }
+
+    /// How long until the next is due; `patience` when there is none.
+    pub(crate) fn pause(&self, patience: Duration) -> Duration {
+        if self.is_over() {
+            return patience;
+        }
+        self.due_at(self.next).saturating_duration_since(Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_are_taken_as_the_rate_says_and_none_before_it_is_due() {
+        let start = Instant::now() - Duration::from_secs(3);
+        let mut pace = Pace::new(start, 2.0, Duration::from_secs(2));
+        assert_eq!(std::iter::from_fn(|| pace.take()).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert!(pace.is_over());
+        assert!(pace.behind >= Duration::from_millis(1_500), "the last was due 1.5 s ago");
+
+        let mut pace = Pace::new(Instant::now() - Duration::from_secs(1), 0.01, Duration::MAX / 2);
+        assert_eq!((pace.take(), pace.take()), (Some(0), None));
+        let pause = pace.pause(Duration::ZERO);
+        assert!(pause > Duration::from_secs(90), "the next is due in 99 s, not {pause:?}");
+    }
+
+    #[test]
+    fn nothing_planned_is_over_at_once() {
+        let mut pace = Pace::new(Instant::now(), 0.0, Duration::from_secs(1));
+        assert!(pace.is_over());
+        assert_eq!(pace.take(), None);
+        assert_eq!(pace.pause(Duration::from_secs(5)), Duration::from_secs(5));
+    }
+}

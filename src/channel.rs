@@ -84,6 +84,17 @@ pub trait Channel: Sized + 'static {
     /// [`handle_out`](Channel::handle_out) rather than straight to the client.
     const INTERCEPT: &'static [&'static str] = &[];
 
+    /// Whether broadcasts may be dropped for a client that does not read.
+    ///
+    /// A client that owes more than [`max_send_queue`](crate::Limits::max_send_queue) is closed. If
+    /// it has channels that say true here, the broadcasts that wait for them are dropped instead, the
+    /// oldest first, until it owes no more than half of that; then the channels are told
+    /// ([`handle_gap`](Channel::handle_gap)). Replies, pushes and whatever passes through a callback
+    /// are never dropped; if they alone are too much, the client is closed after all.
+    ///
+    /// For what is soon out of date: prices, positions, scores. Default false.
+    const LOSSY: bool = false;
+
     /// Decides whether the client may have the topic, and makes the channel's state.
     ///
     /// Nothing can be pushed or broadcast in here (as in Phoenix, it is not yet joined); send
@@ -174,14 +185,15 @@ pub trait Channel: Sized + 'static {
     }
 
     /// Hears that at least one broadcast of `topic`, its own or one it subscribed to, did not reach
-    /// this channel and its client, because the queue between two shards was full. Unless written
-    /// it ends the channel with `phx_error`, so that the client joins again and loads anew.
+    /// this channel and its client: because a queue on the way to its shard was full, or because the
+    /// client does not read and the channel is [`LOSSY`](Channel::LOSSY). Unless written it ends the
+    /// channel with `phx_error`, so that the client joins again and loads anew.
     ///
     /// # Errors
     ///
     /// Any error ends the channel with `phx_error`.
     async fn handle_gap(&mut self, topic: &str, _cx: &mut Context<'_, Self>) -> Result<(), Crash> {
-        Err(Crash::new(format!("missed a broadcast on {topic}: a shard's queue was full")))
+        Err(Crash::new(format!("missed a broadcast on {topic}: a queue was full")))
     }
 
     /// Runs when the channel ends: after a leave, a stop, an error, or the connection's end. Not

@@ -52,8 +52,9 @@ pub struct Limits {
     /// Past it: close 1002, as Phoenix under Bandit (clients reconnect after it).
     pub idle_timeout: Duration,
     /// Bytes waiting for a reader that does not read. Default 16 MiB, so that the largest
-    /// message a client may send can be sent on to one that is slow. Past it: the connection is
-    /// closed at once. So is one for which more than this and a message of
+    /// message a client may send can be sent on to one that is slow. Past it: broadcasts are dropped
+    /// for channels that allow it ([`LOSSY`](crate::Channel::LOSSY)), and if that does not do, the
+    /// connection is closed at once. So is one for which more than this and a message of
     /// [`max_message_size`](Self::max_message_size) together comes up in one go, before the kernel
     /// could be offered any of it.
     pub max_send_queue: usize,

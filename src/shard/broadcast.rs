@@ -6,7 +6,7 @@
 use super::Core;
 use super::fanout::Outgoing;
 use super::process::{GlobalProcessId, Mail, ProcessId, Status};
-use super::send_queue::Frame;
+use super::send_queue::{Frame, Pending};
 use super::topics::{Kind, Subscriber, TopicIndex};
 use crate::channel::Stop;
 use crate::protocol::phoenix::EncodeError;
@@ -118,7 +118,8 @@ impl Core {
     pub(crate) fn send_broadcasts(&mut self, to: Subscriber, frame: &Frame, broadcasts: usize) {
         if let Some(connection) = self.connections.find(to.connection) {
             self.counters.deliveries += broadcasts as u64;
-            self.send_queue.queue_frame(to.connection, &mut connection.outbox, frame);
+            let pending = Pending::Broadcast { frame: frame.clone(), process: to.process };
+            self.send_queue.push(to.connection, &mut connection.outbox, pending);
             if connection.outbox.owes() > self.limits.max_send_queue {
                 self.check_backlog(to.connection);
             }
@@ -127,7 +128,7 @@ impl Core {
 
     pub(crate) fn deliver_broadcast(&mut self, process: u32, mail: Mail) {
         let (id, process) = self.processes.at(process);
-        if process.is_ending() {
+        if process.is_ending() || process.mailbox.says_already(&mail) {
             return;
         }
         if process.mailbox.len() < self.limits.max_mailbox {

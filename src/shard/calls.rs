@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::process::{Mail, ProcessId};
 use super::remote::LateReply;
+use super::send_queue::Pending;
 use super::timers::{Due, MakeInfo, TimerId, later};
 use super::topics::{Kind, Moved, Removed, Subscriber, TopicIndex};
 use super::{Core, Dead};
@@ -72,7 +73,7 @@ impl Core {
             return;
         }
         let connection = self.connections.find(id).expect("just seen");
-        self.send_queue.queue_frame(id, &mut connection.outbox, &Rc::new(frame));
+        self.send_queue.push(id, &mut connection.outbox, Pending::Frame(Rc::new(frame)));
         self.check_backlog(id);
     }
 

@@ -15,6 +15,7 @@ pub(crate) struct Counters {
     pub(crate) crashes: u64,
     pub(crate) overloaded: u64,
     pub(crate) slow_readers: u64,
+    pub(crate) dropped: u64,
     pub(crate) mesh_full: u64,
     pub(crate) deliveries: u64,
 }
@@ -47,6 +48,8 @@ pub struct ShardCounts {
     pub overloaded: u64,
     /// Connections closed because their reader did not read.
     pub slow_readers: u64,
+    /// Frames of broadcasts dropped because their reader did not read.
+    pub dropped: u64,
     /// Broadcasts that another shard's queue had no room for.
     pub mesh_full: u64,
     /// Broadcasts pushed to other shards.
@@ -57,7 +60,7 @@ pub struct ShardCounts {
     pub writes: u64,
 }
 
-const FIELDS: usize = 16;
+const FIELDS: usize = 17;
 
 /// Where others can read a shard's figures.
 #[derive(Default)]
@@ -78,6 +81,7 @@ impl ShardCounts {
             self.crashes,
             self.overloaded,
             self.slow_readers,
+            self.dropped,
             self.mesh_full,
             self.mesh_pushes,
             self.deliveries,
@@ -110,6 +114,7 @@ impl Published {
             crashes: next(),
             overloaded: next(),
             slow_readers: next(),
+            dropped: next(),
             mesh_full: next(),
             mesh_pushes: next(),
             deliveries: next(),
@@ -138,6 +143,7 @@ impl Core {
             crashes: counters.crashes,
             overloaded: counters.overloaded,
             slow_readers: counters.slow_readers,
+            dropped: counters.dropped,
             mesh_full: counters.mesh_full,
             mesh_pushes: self.mesh.pushes,
             deliveries: counters.deliveries,

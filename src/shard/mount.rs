@@ -71,6 +71,9 @@ pub(crate) trait RouteHandler {
     /// It intercepts anything at all.
     fn is_intercepting(&self) -> bool;
 
+    /// Broadcasts may be dropped rather than a client that does not read be closed.
+    fn is_lossy(&self) -> bool;
+
     fn name(&self) -> &'static str;
 }
 

@@ -168,6 +168,16 @@ impl Mailbox {
         })
     }
 
+    /// Whether the last thing that waits is the word of a gap, and this is another of the same
+    /// topic.
+    pub(crate) fn says_already(&self, mail: &Mail) -> bool {
+        let last = self.0.as_ref().and_then(|queue| queue.mail.back());
+        match (last, mail) {
+            (Some(Mail::Gap(last)), Mail::Gap(missed)) => last.topic() == missed.topic(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn push(&mut self, mail: Mail) {
         let queue = self.0.get_or_insert_default();
         queue.bytes += mail.received();
@@ -269,6 +279,11 @@ impl Processes {
     pub(crate) fn find(&mut self, id: ProcessId) -> Option<&mut Process> {
         let process = self.entries.get_mut(id.index as usize)?;
         (process.generation == id.generation).then_some(process)
+    }
+
+    /// The process that is at this place now, if there is one.
+    pub(crate) fn at_place(&self, index: u32) -> Option<&Process> {
+        self.entries.get(index as usize)
     }
 
     /// The process at this place, whose id is known to be current.
@@ -397,6 +412,10 @@ where
 
     fn is_intercepting(&self) -> bool {
         !C::INTERCEPT.is_empty()
+    }
+
+    fn is_lossy(&self) -> bool {
+        C::LOSSY
     }
 
     fn name(&self) -> &'static str {

@@ -25,6 +25,11 @@ pub(crate) type Frame = Rc<Bytes>;
 #[derive(Debug)]
 pub(crate) enum Pending {
     Frame(Frame),
+    /// A broadcast that none of has been written, for the channel at this place of the table.
+    Broadcast {
+        frame: Frame,
+        process: u32,
+    },
     /// A place in the turn's arena.
     Turn {
         start: u32,
@@ -72,6 +77,20 @@ impl Outbox {
         if self.flow == Flow::Open { 0 } else { self.backlog_bytes as usize }
     }
 
+    /// Drops broadcasts that wait, whole ones and the oldest first, until no more than `max` bytes
+    /// wait or none is left that `may_drop` says may go.
+    pub(crate) fn drop_broadcasts(&mut self, max: usize, mut may_drop: impl FnMut(u32) -> bool) {
+        let mut bytes = self.backlog_bytes as usize;
+        self.backlog.retain(|pending| match pending {
+            Pending::Broadcast { frame, process } if bytes > max && may_drop(*process) => {
+                bytes -= frame.len();
+                false
+            }
+            _ => true,
+        });
+        self.backlog_bytes = bytes as u32;
+    }
+
     fn push_back(&mut self, pending: Pending) {
         self.backlog_bytes = self.backlog_bytes.saturating_add(pending.len() as u32);
         self.backlog.push(pending);
@@ -86,24 +105,31 @@ impl Outbox {
 impl Pending {
     fn len(&self) -> usize {
         match self {
-            Self::Frame(frame) => frame.len(),
+            Self::Frame(frame) | Self::Broadcast { frame, .. } => frame.len(),
             Self::Turn { start, end } => (end - start) as usize,
         }
     }
 
     fn bytes<'a>(&'a self, arena: &'a [u8]) -> &'a [u8] {
         match self {
-            Self::Frame(frame) => frame,
+            Self::Frame(frame) | Self::Broadcast { frame, .. } => frame,
             Self::Turn { start, end } => &arena[*start as usize..*end as usize],
         }
     }
 
     /// What is left from `written` on, independent of the arena.
-    fn rest(&self, arena: &[u8], written: usize) -> Frame {
-        Rc::new(match self {
-            Self::Frame(frame) => frame.slice(written..),
-            Self::Turn { .. } => Bytes::copy_from_slice(&self.bytes(arena)[written..]),
-        })
+    fn rest(&self, arena: &[u8], written: usize) -> Self {
+        match self {
+            Self::Broadcast { frame, process } if written == 0 => {
+                Self::Broadcast { frame: frame.clone(), process: *process }
+            }
+            Self::Frame(frame) | Self::Broadcast { frame, .. } => {
+                Self::Frame(Rc::new(frame.slice(written..)))
+            }
+            Self::Turn { .. } => {
+                Self::Frame(Rc::new(Bytes::copy_from_slice(&self.bytes(arena)[written..])))
+            }
+        }
     }
 }
 
@@ -155,13 +181,13 @@ impl SendQueue {
         }
         let frame = Bytes::copy_from_slice(&self.arena[start..]);
         self.arena.truncate(start);
-        self.queue_frame(id, outbox, &Rc::new(frame));
+        self.push(id, outbox, Pending::Frame(Rc::new(frame)));
     }
 
-    /// Queues a shared frame.
+    /// Queues a finished frame, or several in one, for a connection or, if it is a broadcast, for
+    /// one of its channels.
     #[inline]
-    pub(crate) fn queue_frame(&mut self, id: ConnectionId, outbox: &mut Outbox, frame: &Frame) {
-        let pending = Pending::Frame(frame.clone());
+    pub(crate) fn push(&mut self, id: ConnectionId, outbox: &mut Outbox, pending: Pending) {
         if outbox.flow == Flow::Open {
             self.queue(id, outbox, pending);
         } else {
@@ -273,7 +299,7 @@ impl SendQueue {
                 continue;
             }
             let rest = self.batch[place].1.rest(&self.arena, unsent.written);
-            connection.outbox.push_front(Pending::Frame(rest));
+            connection.outbox.push_front(rest);
             connection.outbox.flow = Flow::Blocked;
             io.await_writable(unsent.id);
             self.refused.push(unsent.id);
@@ -284,7 +310,7 @@ impl SendQueue {
             for pending in &mut outbox.backlog {
                 // The arena ends with the turn.
                 if matches!(pending, Pending::Turn { .. }) {
-                    *pending = Pending::Frame(pending.rest(&self.arena, 0));
+                    *pending = pending.rest(&self.arena, 0);
                 }
             }
             if outbox.flow == Flow::Open {
@@ -313,7 +339,9 @@ impl SendQueue {
             let start = self.arena.len() as u32;
             for pending in backlog.drain(..count) {
                 match pending {
-                    Pending::Frame(frame) => self.arena.extend_from_slice(&frame),
+                    Pending::Frame(frame) | Pending::Broadcast { frame, .. } => {
+                        self.arena.extend_from_slice(&frame);
+                    }
                     Pending::Turn { start, end } => {
                         self.arena.extend_from_within(start as usize..end as usize);
                     }
@@ -366,9 +394,9 @@ mod tests {
         let frame = Rc::new(Bytes::from_static(b"frame"));
         let (late, id) = (ConnectionId::new(0, 1, 1), ConnectionId::new(0, 2, 1));
         for place in [0, 5] {
-            queue.queue_frame(id, &mut Outbox::default(), &frame);
+            queue.push(id, &mut Outbox::default(), Pending::Frame(frame.clone()));
             let mut outbox = Outbox { turn: queue.turn, place, ..Outbox::default() };
-            queue.queue_frame(late, &mut outbox, &frame);
+            queue.push(late, &mut outbox, Pending::Frame(frame.clone()));
             assert_eq!(queue.batch.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [id, late]);
             assert!(outbox.backlog.is_empty() && queue.crowded.is_empty());
             queue.end_turn();

@@ -116,7 +116,9 @@ impl Future for Gate {
 /// The actors' endpoint.
 pub(super) fn endpoint(app: App) -> Builder<App> {
     Endpoint::builder(app)
-        .socket("/socket", |mount| mount.handler::<Visitor>().channel::<Actor>("actor:*"))
+        .socket("/socket", |mount| {
+            mount.handler::<Visitor>().channel::<Actor>("actor:*").channel::<Feed>("feed:*")
+        })
         .get("/page", |_| crate::Response::html("x".repeat(1_000)))
 }
 
@@ -327,6 +329,40 @@ impl Drop for Actor {
             assert!(sent.is_ok(), "{sent:?}");
         }
         self.app.note(format!("{} dropped", self.topic));
+    }
+}
+
+/// A channel that would rather miss broadcasts than lose its client, and says when it does.
+pub(super) struct Feed;
+
+impl Channel for Feed {
+    type Socket = Visitor;
+    type Params = ();
+    type Event = RawEvent;
+    type Info = ();
+
+    const LOSSY: bool = true;
+
+    async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> {
+        Ok(Joined::new(Self))
+    }
+
+    async fn handle_in(
+        &mut self,
+        event: RawEvent,
+        cx: &mut Context<'_, Self>,
+    ) -> Result<Reply, Crash> {
+        match event.name.as_str() {
+            "shout" => cx.broadcast("shout", event.payload)?,
+            "push" => cx.push("pushed", event.payload)?,
+            _ => return Ok(Reply::ok(event.payload)),
+        }
+        Ok(Reply::none())
+    }
+
+    async fn handle_gap(&mut self, topic: &str, cx: &mut Context<'_, Self>) -> Result<(), Crash> {
+        cx.push("gap", json!({ "text": topic }))?;
+        Ok(())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use super::actor::numbered;
+use super::client::Client;
 use super::world::World;
 use crate::config::Limits;
 use crate::testing::Version;
@@ -39,6 +41,87 @@ fn who_owes_more_than_the_bound_is_closed_and_nobody_else() {
         world.assert_rest();
         assert_eq!(world.app.take_log().len(), 6, "three terminated and dropped");
     }
+}
+
+/// A reader of a lossy channel who has read nothing while so many texts of 400 bytes were shouted,
+/// and nothing of what was asked for meanwhile.
+fn sleeper(limits: Limits, shouts: usize, asked: &[(usize, &str)]) -> (World, Client) {
+    let mut world = World::with_limits(1, limits);
+    let mut sender = world.join(0, Version::V2, "feed:1");
+    let mut sleeper = world.join(0, Version::V2, "feed:1");
+    sleeper.pipe.borrow_mut().room = Some(300);
+    for number in 0..shouts {
+        sender.push("feed:1", "shout", json!({"text": numbered(number, 400)}));
+        for (_, event) in asked.iter().filter(|(at, _)| *at == number) {
+            sleeper.push("feed:1", event, json!({"text": event}));
+        }
+        world.run();
+    }
+    let heard: Vec<_> = sender.take_texts().into_iter().map(|(_, text)| text).collect();
+    assert_eq!(heard.len(), shouts, "who reads hears all");
+    (world, sleeper)
+}
+
+#[test]
+fn a_lossy_channel_misses_the_oldest_broadcasts_and_is_told() {
+    let limits = Limits { max_send_queue: 10_000, ..Limits::default() };
+    let (mut world, mut sleeper) = sleeper(limits, 100, &[]);
+    assert!(!sleeper.is_closed());
+    let dropped = world.counts(0).dropped as usize;
+    assert!((75..95).contains(&dropped), "{dropped} dropped of a hundred");
+    sleeper.pipe.borrow_mut().room = None;
+    world.run();
+    let got = sleeper.take_texts();
+    let gaps = got.iter().filter(|(event, text)| event == "gap" && text == "feed:1").count();
+    assert!(gaps > 0, "it was never told");
+    let shouts: Vec<usize> = got
+        .iter()
+        .filter(|(event, _)| event == "shout")
+        .map(|(_, text)| text.split(':').next().expect("a number").parse().expect("a number"))
+        .collect();
+    assert!(shouts.is_sorted(), "{shouts:?}");
+    assert_eq!((shouts[0], shouts.last(), shouts.len()), (0, Some(&99), 100 - dropped));
+    assert!(sleeper.is_between_frames());
+    assert_eq!(world.counts(0).slow_readers, 0);
+}
+
+#[test]
+fn replies_and_pushes_are_never_dropped() {
+    let limits = Limits { max_send_queue: 10_000, ..Limits::default() };
+    let asked = [(3, "echo"), (20, "push"), (40, "echo"), (41, "push"), (90, "echo")];
+    let (mut world, mut sleeper) = sleeper(limits, 100, &asked);
+    assert!(world.counts(0).dropped > 0);
+    sleeper.pipe.borrow_mut().room = None;
+    world.run();
+    let got = sleeper.take();
+    let count = |event: &str| got.iter().filter(|message| message.event == event).count();
+    assert_eq!((count("phx_reply"), count("pushed")), (3, 2));
+}
+
+#[test]
+fn who_owes_too_much_besides_broadcasts_is_closed_though_his_channel_is_lossy() {
+    let limits = Limits { max_send_queue: 4_000, ..Limits::default() };
+    let asked: Vec<_> = (0..100).map(|number| (number, "echo")).collect();
+    let (world, sleeper) = sleeper(limits, 100, &asked);
+    assert!(sleeper.is_closed());
+    assert_eq!(world.counts(0).slow_readers, 1);
+}
+
+/// What waits for a channel that has left is not held against another in its place.
+#[test]
+fn what_waits_for_a_channel_that_ended_is_not_dropped_for_its_successor() {
+    let limits = Limits { max_send_queue: 10_000, ..Limits::default() };
+    let (mut world, mut sleeper) = sleeper(limits, 20, &[]);
+    sleeper.push("feed:1", "phx_leave", json!({}));
+    world.run();
+    let mut other = world.join(0, Version::V2, "feed:1");
+    let mut sender = world.join(0, Version::V2, "actor:1");
+    for _ in 0..40 {
+        let asked = sleeper.heartbeat();
+        sender.push("actor:1", "echo", json!({ "text": asked }));
+        world.run();
+    }
+    assert_eq!(other.take_texts(), [], "a gap that is none of its own");
 }
 
 /// What a single turn had queued was held against a reader only when more followed: until then he

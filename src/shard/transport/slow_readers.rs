@@ -1,7 +1,12 @@
-//! Slow readers: what a client owes, and his end when it is too much.
+//! Slow readers: what a client owes, and what happens when it is too much.
+
+use smallvec::SmallVec;
 
 use crate::io::ConnectionId;
+use crate::payload::Payload;
+use crate::pubsub::Broadcast;
 use crate::shard::Core;
+use crate::shard::process::Mail;
 
 impl Core {
     /// Whether so much waits for a connection that nothing more is made for it: then it is noted, to
@@ -20,18 +25,18 @@ impl Core {
         if outbox.owes() <= max_owed && self.send_queue.waiting(outbox) <= max_queued {
             return false;
         }
-        if self.overdue_readers.last() != Some(&id) {
-            self.overdue_readers.push(id);
-        }
+        self.note_overdue(id);
         true
     }
 
-    /// Notes a connection whose reader does not read, to be closed at the end of the turn.
+    /// Notes a connection whose reader does not read, to be closed at the end of the turn, unless
+    /// enough of what waits for it may be dropped.
+    #[inline]
     pub(crate) fn check_backlog(&mut self, id: ConnectionId) {
         let max = self.limits.max_send_queue;
         let Some(connection) = self.connections.find(id) else { return };
-        if connection.outbox.owes() > max {
-            self.overdue_readers.push(id);
+        if connection.outbox.owes() > max && !self.shed(id) {
+            self.note_overdue(id);
         }
     }
 
@@ -46,5 +51,51 @@ impl Core {
             tracing::info!(max_send_queue, "closing a connection that does not read");
             self.close_now(id);
         }
+    }
+
+    fn note_overdue(&mut self, id: ConnectionId) {
+        if self.overdue_readers.last() != Some(&id) {
+            self.overdue_readers.push(id);
+        }
+    }
+
+    /// Drops broadcasts that wait for channels that allow it, and has them told. Whether the client
+    /// owes no more than it may now.
+    ///
+    /// Half of what it may owe is dropped, not just the excess: otherwise each further broadcast
+    /// would look through all that waits for one to drop.
+    #[cold]
+    fn shed(&mut self, id: ConnectionId) -> bool {
+        if self.overdue_readers.last() == Some(&id) {
+            // It was not enough a moment ago.
+            return false;
+        }
+        let max = self.limits.max_send_queue;
+        let Self { connections, processes, mounts, counters, .. } = self;
+        let Some(connection) = connections.find(id) else { return false };
+        let mut missed = SmallVec::<[u32; 4]>::new();
+        connection.outbox.drop_broadcasts(max / 2, |process| {
+            // The one it was for may have ended, and its place be another client's.
+            let its = processes.at_place(process).filter(|process| process.connection == id);
+            let is_lossy = its.is_some_and(|process| {
+                let mount = &mounts[usize::from(process.mount)];
+                mount.routes[usize::from(process.route)].1.is_lossy()
+            });
+            if is_lossy {
+                counters.dropped += 1;
+                if !missed.contains(&process) {
+                    missed.push(process);
+                }
+            }
+            is_lossy
+        });
+        let is_enough = connection.outbox.owes() <= max;
+        for process in missed {
+            let (_, its) = self.processes.at(process);
+            let topic = self.topics.name(its.topic);
+            let missed = Broadcast::new(topic, "", Payload::empty(), None);
+            self.deliver_broadcast(process, Mail::Gap(missed));
+        }
+        is_enough
     }
 }

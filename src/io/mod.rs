@@ -19,6 +19,7 @@ mod doorbell;
 pub(crate) mod listener;
 mod thread;
 
+mod cgroup;
 pub(crate) mod cpu;
 mod error;
 pub(crate) mod kernel;

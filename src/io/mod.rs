@@ -19,6 +19,7 @@ mod doorbell;
 pub(crate) mod listener;
 mod thread;
 
+pub(crate) mod ceiling;
 mod cgroup;
 pub(crate) mod cpu;
 mod error;

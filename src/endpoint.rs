@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::config::Limits;
 use crate::error::Error;
+use crate::io::ceiling::{Ceiling, Means};
 use crate::io::{self, Config, kernel, listener};
 use crate::mount::{Mount, NewMount};
 use crate::response::{Response, Route, segments};
@@ -214,16 +215,18 @@ impl<A: Send + Sync + 'static> Builder<A> {
             bind(shards)?
         };
         let addresses = start::addresses(&listeners);
+        let config = Config::for_kernel(&abilities);
         let running = start::start(Plan {
             mounts: self.mounts,
             routes: self.routes.into(),
             limits: self.limits,
             listeners,
             cpus: cpus.iter().copied().map(Some).collect(),
-            config: Config::for_kernel(&abilities),
+            config: config.clone(),
         })?;
-        tracing::debug!(address = %addresses[0], shards, ?cpus, "started");
-        Ok(Running::new(running, addresses, cpus))
+        let ceiling = Ceiling::of(&Means::probe(&config, &abilities, shards));
+        tracing::info!(address = %addresses[0], shards, ?cpus, %ceiling, "started");
+        Ok(Running::new(running, addresses, cpus, ceiling))
     }
 }
 

@@ -128,6 +128,7 @@ pub use endpoint::{Builder, Endpoint};
 pub use error::Error;
 pub use event::{EventError, FromEvent, NoEvents, RawEvent};
 pub use handle::{Handle, HandleError};
+pub use io::ceiling::{Bound, Ceiling};
 pub use mount::{Mount, NewMount};
 pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
 pub use protocol::http::{Param, Params};

@@ -79,6 +79,7 @@ impl Serve {
         }
         let running = endpoint.start()?;
         println!("simurgh {} at http://{}/", env!("CARGO_PKG_VERSION"), running.local_addr());
+        println!("{}", running.ceiling());
         println!("{}; Ctrl-C ends", placement(running.cpus()));
         running.run()?;
         Ok(())

@@ -8,6 +8,7 @@ use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
 use crate::error::Error;
 use crate::handle::Handle;
+use crate::io::ceiling::Ceiling;
 use crate::shard::start::Shards;
 
 /// An endpoint that runs. Dropped, it shuts down as by [`Handle::shutdown`], and the drop returns
@@ -17,11 +18,17 @@ pub struct Running {
     shards: Shards,
     addresses: Vec<SocketAddr>,
     cpus: Vec<usize>,
+    ceiling: Ceiling,
 }
 
 impl Running {
-    pub(crate) fn new(shards: Shards, addresses: Vec<SocketAddr>, cpus: Vec<usize>) -> Self {
-        Self { shards, addresses, cpus }
+    pub(crate) fn new(
+        shards: Shards,
+        addresses: Vec<SocketAddr>,
+        cpus: Vec<usize>,
+        ceiling: Ceiling,
+    ) -> Self {
+        Self { shards, addresses, cpus, ceiling }
     }
 
     /// The address that clients connect to, with the real port if 0 was asked for.
@@ -37,6 +44,11 @@ impl Running {
     /// The CPU that each shard runs on.
     pub fn cpus(&self) -> &[usize] {
         &self.cpus
+    }
+
+    /// How many connections this process can hold, as of the start.
+    pub fn ceiling(&self) -> Ceiling {
+        self.ceiling
     }
 
     /// A handle for any thread.

@@ -3,22 +3,27 @@
 //! Two hyper-threads of a core share its caches and its ports to memory; a shard on each would not
 //! be twice as fast, but would double what is forwarded between shards.
 
-use std::num::NonZero;
+use super::cgroup::Share;
 
 /// The CPU of each shard. `None` for `shards`: one shard a physical core, no more than the process'
-/// share of CPU time (its control group's quota) pays for. With more shards than cores, it begins
+/// share of CPU time (its control groups' quota) pays for. With more shards than cores, it begins
 /// again at the first.
 pub(crate) fn for_shards(shards: Option<usize>) -> Vec<usize> {
     let cores = one_each(&allowed(), |cpu| {
         let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
         parse_list(&std::fs::read_to_string(path).ok()?)
     });
-    let shards = shards.unwrap_or_else(|| {
-        // Looks at the mask and at the quota.
-        let paid = std::thread::available_parallelism().map_or(1, NonZero::get);
-        cores.len().min(paid)
-    });
+    let shards = shards.unwrap_or_else(|| paid(cores.len(), &Share::of_this_process()));
     cores.into_iter().cycle().take(shards.max(1)).collect()
+}
+
+/// How many of so many cores the share of CPU time pays for.
+///
+/// Of a quota of one and a half, one: two shards at work have spent it when three quarters of each
+/// period are over, and then both stand still. What is left over is for the threads that block.
+fn paid(cores: usize, share: &Share) -> usize {
+    let whole = share.cpus.map_or(cores, |cpus| cpus as usize);
+    whole.clamp(1, cores.max(1))
 }
 
 /// Every CPU that this thread may use.
@@ -96,6 +101,13 @@ mod tests {
         assert_eq!(parse_list("0-2,8-9"), Some(vec![0, 1, 2, 8, 9]));
         assert_eq!(parse_list("zero"), None);
         assert_eq!(parse_list(""), None);
+    }
+
+    #[test]
+    fn a_quota_pays_for_whole_cores_and_at_least_one() {
+        let paid = |cpus| paid(8, &Share { cpus, ..Share::default() });
+        assert_eq!([None, Some(8.0), Some(64.0)].map(paid), [8, 8, 8]);
+        assert_eq!([Some(4.0), Some(1.5), Some(1.0), Some(0.1)].map(paid), [4, 1, 1, 1]);
     }
 
     #[test]

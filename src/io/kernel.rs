@@ -230,6 +230,22 @@ pub(crate) fn open_files_limit() -> usize {
     limit(libc::RLIMIT_NOFILE).map_or(LARGEST_TABLE, |files| (files as usize).min(LARGEST_TABLE))
 }
 
+/// How many descriptors the process may have, and how many it has; `None` without a limit.
+pub(super) fn open_files() -> Option<(u64, u64)> {
+    let limit = limit(libc::RLIMIT_NOFILE)?;
+    // The folder that is read is open too, and is so no longer.
+    let used = std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64);
+    Some((limit, used.saturating_sub(1)))
+}
+
+/// How many bytes of memory are free, or would be given back if they were needed.
+pub(super) fn free_memory() -> Option<u64> {
+    let memory = read("/proc/meminfo")?;
+    let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes << 10)
+}
+
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
@@ -372,6 +388,14 @@ mod tests {
         assert!(!able("6.14.9", true));
         assert!(!able("6.18.0", false));
     }
+
+    #[test]
+    fn what_this_process_has_is_known() {
+        let (limit, used) = open_files().expect("every process has a limit");
+        assert!(used >= 3 && used < limit, "{used} of {limit}");
+        assert!(free_memory().unwrap() > 1 << 20);
+    }
+
     #[test]
     fn direct_descriptors_need_a_kernel_that_closes_them() {
         let able = |release: &str| {

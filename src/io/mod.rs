@@ -19,6 +19,8 @@ mod doorbell;
 pub(crate) mod listener;
 mod thread;
 
+pub(crate) mod ceiling;
+mod cgroup;
 pub(crate) mod cpu;
 mod error;
 pub(crate) mod kernel;

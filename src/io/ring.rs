@@ -15,7 +15,7 @@ use super::ConnectionId;
 use super::buffers::Buffers;
 use super::doorbell::Doorbell;
 use super::operation::{Kind, Lending, Operation, Token};
-use super::rings::{Config, USUAL};
+use super::rings::{Config, Queues, USUAL};
 use super::slots::Slots;
 use super::sockets::Sockets;
 
@@ -41,16 +41,16 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    pub(super) fn new(config: &Config) -> io::Result<Self> {
+    pub(super) fn new(config: &Config, queues: Queues) -> io::Result<Self> {
         let uring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
             .setup_submit_all()
             .setup_clamp()
-            .setup_cqsize(config.completion_entries)
+            .setup_cqsize(queues.completion)
             .dontfork()
-            .build(config.submission_entries)?;
+            .build(queues.submission)?;
         if config.direct_descriptors {
             uring.submitter().register_files_sparse(config.connections_per_ring as u32)?;
         }

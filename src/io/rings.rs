@@ -39,16 +39,25 @@ use super::ring::Ring;
 use super::send::Batch;
 use super::{Completion, ConnectionId, Error, Io, Unsent};
 
+/// How many entries a ring's queues have, powers of two.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Queues {
+    /// What is asked for and not submitted yet. 256 are sixteen kilobytes, which stay in the first
+    /// cache while a broadcast fills them again and again; a system call for so many sends is less
+    /// than half a nanosecond each.
+    pub(crate) submission: u32,
+    /// What has completed and was not looked at yet. What finds it full waits in the kernel.
+    pub(crate) completion: u32,
+}
+
 /// How large a shard's rings are.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    /// Entries of a ring's submission queue. Default 256: sixteen kilobytes, which stay in the
-    /// first cache while a broadcast fills them again and again; a system call for 256 sends is
-    /// less than half a nanosecond each.
-    pub(crate) submission_entries: u32,
-    /// Entries of a ring's completion queue. Default 4,096: 64 KiB, all that a ring costs of
-    /// `RLIMIT_MEMLOCK` but for its submission queue. What finds it full waits in the kernel.
-    pub(crate) completion_entries: u32,
+    /// The first ring's queues, in which the shard sleeps. Default 256 and 4,096 entries: 84 KiB.
+    pub(crate) first_queues: Queues,
+    /// The queues of every further ring. Default 64 and 1,024 entries: 24 KiB, so that a small
+    /// `RLIMIT_MEMLOCK` holds many of them.
+    pub(crate) further_queues: Queues,
     /// Entries of a ring's table. Default: what `RLIMIT_NOFILE` allows, at most 65,536, because the
     /// kernel finds what it is to cancel through 128 buckets.
     pub(crate) connections_per_ring: usize,
@@ -72,8 +81,8 @@ pub(crate) struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            submission_entries: 256,
-            completion_entries: 4_096,
+            first_queues: Queues { submission: 256, completion: 4_096 },
+            further_queues: Queues { submission: 64, completion: 1_024 },
             connections_per_ring: super::kernel::open_files_limit().min(65_536),
             max_connections: 1 << 24,
             buffers_per_ring: 256,
@@ -96,6 +105,17 @@ impl Config {
             config.buffer_size = 16 << 10;
         }
         config
+    }
+
+    /// How many bytes a ring beyond the first counts for `RLIMIT_MEMLOCK`: pages of its queues and
+    /// of the entries by which buffers are handed over. The kernel counts them from 6.14 on.
+    pub(super) fn memlock_of_a_further_ring(&self) -> u64 {
+        let Queues { submission, completion } = self.further_queues;
+        // Behind a head, 16 bytes a completion and an index of four for each entry of 64.
+        let both = (HEAD_OF_QUEUES + completion * 16 + submission * 4).next_multiple_of(PAGE);
+        let entries = (submission * 64).next_multiple_of(PAGE);
+        let buffers = (u32::from(self.buffers_per_ring) * 16).next_multiple_of(PAGE);
+        u64::from(both + entries + buffers)
     }
 }
 
@@ -132,7 +152,8 @@ impl Rings {
         listener: TcpListener,
         doorbell: Arc<Doorbell>,
     ) -> Result<Self, Error> {
-        let mut first = with_patience(|| Ring::new(config)).map_err(Error::ring)?;
+        let mut first =
+            with_patience(|| Ring::new(config, config.first_queues)).map_err(Error::ring)?;
         first.push(&Operation::hear(doorbell.eventfd()));
         let mut rings = Self {
             rings: vec![first],
@@ -249,7 +270,7 @@ impl Rings {
         if self.rings.len() >= needed.min(ConnectionId::MAX_RINGS) {
             return Ok(None);
         }
-        let mut ring = Ring::new(&self.config)?;
+        let mut ring = Ring::new(&self.config, self.config.further_queues)?;
         ring.register_doorbell(&self.doorbell)?;
         self.rings.push(ring);
         Ok(Some(self.rings.len() - 1))
@@ -505,6 +526,10 @@ enum News {
     Ended { id: ConnectionId, error: Option<std::io::Error> },
     Writable { id: ConnectionId },
 }
+
+/// What the kernel keeps before the entries of a ring's queues; it is less.
+const HEAD_OF_QUEUES: u32 = 512;
+const PAGE: u32 = 4_096;
 
 /// Queues of ours that were longer once shrink to this.
 pub(super) const USUAL: usize = 1_024;

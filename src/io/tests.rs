@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::listener::{self, Options};
+use super::rings::Queues;
 use super::*;
 
 #[test]
@@ -178,12 +179,7 @@ fn a_slow_reader_gets_the_rest_when_he_takes_bytes_again() {
 #[test]
 fn unsent_are_in_the_order_of_the_sends() {
     // On four rings, more refusals than a completion queue has room for.
-    let config = Config {
-        submission_entries: 8,
-        completion_entries: 16,
-        connections_per_ring: 20,
-        ..small()
-    };
+    let config = Config { connections_per_ring: 20, ..tight() };
     let mut server = Server::new(config);
     let clients: Vec<_> = (0..80).map(|_| server.connect()).collect();
     let ids = server.accept_from(&clients);
@@ -206,8 +202,7 @@ fn unsent_are_in_the_order_of_the_sends() {
 
 #[test]
 fn completions_that_come_while_sending_are_kept() {
-    let config = Config { submission_entries: 8, completion_entries: 16, ..small() };
-    let mut server = Server::new(config);
+    let mut server = Server::new(tight());
     let mut clients: Vec<_> = (0..8).map(|_| server.connect()).collect();
     let ids = server.accept_from(&clients);
     for client in &mut clients {
@@ -837,6 +832,12 @@ fn small() -> Config {
         accepts: 4,
         ..Config::for_kernel(&abilities())
     }
+}
+
+/// Small rings whose queues overflow at once.
+fn tight() -> Config {
+    let queues = Queues { submission: 8, completion: 16 };
+    Config { first_queues: queues, further_queues: queues, ..small() }
 }
 
 /// The same with all kinds of buffers and sockets that a shard would use here: an older kernel has

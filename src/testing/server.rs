@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::{Builder, Handle, Running, ShardCounts};
+use crate::{Builder, Ceiling, Handle, Running, ShardCounts};
 
 /// An endpoint that runs for a test, every shard at a port of its own, so that the test decides
 /// which shard a client is on. Ends when it is dropped.
@@ -49,6 +49,11 @@ impl Server {
     /// How many shards there are.
     pub fn shards(&self) -> usize {
         self.running.local_addrs().len()
+    }
+
+    /// How many connections it can hold.
+    pub fn ceiling(&self) -> Ceiling {
+        self.running.ceiling()
     }
 
     /// Reaches the endpoint.

@@ -8,7 +8,10 @@
 //! ```text
 //!  Load::connect ─▶ Load::join ─▶ Load::push_in_turn   every client waits for its replies
 //!                              ├▶ Load::push_at_rate   a fixed rate, whatever the server does
-//!                              └▶ Load::broadcast      one speaks, all must hear it
+//!                              ├▶ Load::broadcast      one speaks, all must hear it
+//!                              ├▶ Load::speak_in_turn  the same in every room at once
+//!                              ├▶ Load::speak_at_rate  the same at a fixed rate
+//!                              └▶ Load::hear           others speak
 //!
 //!  Load::visit_in_turn, Load::visit_at_rate             others come, join and go meanwhile
 //! ```
@@ -35,6 +38,7 @@ mod frame;
 pub mod message;
 mod pace;
 mod report;
+mod rooms;
 mod visits;
 
 pub use client::{upgrade_request, upgrade_response};
@@ -341,7 +345,7 @@ impl Load {
         let mut pace = Pace::new(run.stopwatch.started, rate / f64::from(at_once), length);
         while !pace.is_over() || run.owed > 0 {
             // Never many at a time, so that replies don't wait behind a backlog of pushes.
-            for write in std::iter::from_fn(|| pace.take()).take(WRITES_BETWEEN_READS) {
+            for (write, _) in std::iter::from_fn(|| pace.take()).take(WRITES_BETWEEN_READS) {
                 run.ask(&mut self.clients[(write % count) as usize], &scripts, at_once);
             }
             run.report.behind = pace.behind;
@@ -642,11 +646,20 @@ mod tests {
     pub(super) type Answers = fn(&str) -> Option<(Vec<u8>, Vec<u8>)>;
 
     /// A server of another make, so that the two sides cannot be wrong together: one thread a
-    /// client.
+    /// client. Everyone is whoever has connected.
     pub(super) fn server(answers: Answers) -> SocketAddr {
+        start(answers, |_, _| true)
+    }
+
+    /// The same, but everyone is whoever last said something in the same topic.
+    pub(super) fn server_of_rooms(answers: Answers) -> SocketAddr {
+        start(answers, |topic, member| topic == member)
+    }
+
+    fn start(answers: Answers, hears: fn(&str, &str) -> bool) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let everyone: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let everyone = Arc::new(Everyone { members: Mutex::default(), hears });
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, everyone) = (stream.unwrap(), everyone.clone());
@@ -656,9 +669,20 @@ mod tests {
         address
     }
 
-    fn serve(mut stream: TcpStream, everyone: &Mutex<Vec<TcpStream>>, answers: Answers) {
+    struct Everyone {
+        /// Each with the topic it is in.
+        members: Mutex<Vec<(String, TcpStream)>>,
+        /// Whether what is said in the first topic is heard in the second.
+        hears: fn(&str, &str) -> bool,
+    }
+
+    fn serve(mut stream: TcpStream, everyone: &Everyone, answers: Answers) {
         use std::io::Write;
-        everyone.lock().unwrap().push(stream.try_clone().unwrap());
+        let place = {
+            let mut members = everyone.members.lock().unwrap();
+            members.push((String::new(), stream.try_clone().unwrap()));
+            members.len() - 1
+        };
         let mut socket = tungstenite::accept(stream.try_clone().unwrap()).unwrap();
         while let Ok(message) = socket.read() {
             if message.is_close() {
@@ -666,11 +690,19 @@ mod tests {
                 let _ = socket.flush();
                 break;
             }
-            let Some((to_sender, to_everyone)) = answers(message.to_text().unwrap()) else { break };
+            let said = message.to_text().unwrap();
+            let Some((to_sender, to_everyone)) = answers(said) else { break };
+            let [_, _, topic, ..]: [serde_json::Value; 5] = serde_json::from_str(said).unwrap();
+            let topic = topic.as_str().unwrap();
             // Under the lock, so that no two frames are mixed.
-            for mut stream in &*everyone.lock().unwrap() {
+            let mut members = everyone.members.lock().unwrap();
+            members[place].0 = topic.to_owned();
+            for (_, stream) in
+                members.iter_mut().filter(|(other, _)| (everyone.hears)(topic, other))
+            {
                 stream.write_all(&to_everyone).unwrap();
             }
+            drop(members);
             stream.write_all(&to_sender).unwrap();
         }
         let _ = stream.shutdown(std::net::Shutdown::Both);

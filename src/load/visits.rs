@@ -78,9 +78,9 @@ impl Load {
         let mut pace = Pace::new(visits.stopwatch.started, rate, length);
         loop {
             while visits.under_way.len() < max
-                && let Some(number) = pace.take()
+                && let Some((_, due)) = pace.take()
             {
-                visits.enter(pace.due_at(number))?;
+                visits.enter(due)?;
             }
             visits.report.behind = pace.behind;
             if pace.is_over() && visits.under_way.is_empty() {

@@ -44,6 +44,9 @@ pub enum Error {
          it from the profile in Cargo.toml"
     )]
     PanicAbort,
+    /// The thread that sees when a shard is held up could not be started.
+    #[error("can't start the thread that watches the shards: {0}")]
+    Watch(io::Error),
     /// A signal handler could not be installed.
     #[error("can't handle signals: {0}")]
     Signals(io::Error),

@@ -13,6 +13,7 @@ pub(crate) struct Counters {
     pub(crate) connected: u64,
     pub(crate) disconnected: u64,
     pub(crate) crashes: u64,
+    pub(crate) holds: u64,
     pub(crate) overloaded: u64,
     pub(crate) slow_readers: u64,
     pub(crate) dropped: u64,
@@ -44,6 +45,8 @@ pub struct ShardCounts {
     pub disconnected: u64,
     /// Callbacks that failed or panicked since the start.
     pub crashes: u64,
+    /// Callbacks that held up the shard for more than 100 ms.
+    pub holds: u64,
     /// Messages refused, and channels ended, because a queue was full.
     pub overloaded: u64,
     /// Connections closed because their reader did not read.
@@ -60,7 +63,7 @@ pub struct ShardCounts {
     pub writes: u64,
 }
 
-const FIELDS: usize = 17;
+const FIELDS: usize = 18;
 
 /// Where others can read a shard's figures.
 #[derive(Default)]
@@ -79,6 +82,7 @@ impl ShardCounts {
             self.connected,
             self.disconnected,
             self.crashes,
+            self.holds,
             self.overloaded,
             self.slow_readers,
             self.dropped,
@@ -112,6 +116,7 @@ impl Published {
             connected: next(),
             disconnected: next(),
             crashes: next(),
+            holds: next(),
             overloaded: next(),
             slow_readers: next(),
             dropped: next(),
@@ -141,6 +146,7 @@ impl Core {
             connected: counters.connected,
             disconnected: counters.disconnected,
             crashes: counters.crashes,
+            holds: counters.holds,
             overloaded: counters.overloaded,
             slow_readers: counters.slow_readers,
             dropped: counters.dropped,

@@ -39,6 +39,7 @@ pub(crate) mod panics;
 pub(crate) mod start;
 pub(crate) mod timers;
 pub(crate) mod wakers;
+pub(crate) mod watch;
 
 #[cfg(all(test, feature = "testing"))]
 mod simulation;
@@ -270,6 +271,7 @@ impl<I: Io> Shard<I> {
     /// One pass of the loop.
     pub(crate) fn turn(&mut self) -> Next {
         let _current = Entered::new(&self.local);
+        self.local.remote.watched.count();
         self.io.gather();
         self.begin();
 
@@ -286,6 +288,13 @@ impl<I: Io> Shard<I> {
         self.local.core.borrow_mut().serve_slices();
         self.flush();
         self.drop_dead();
+        self.local.remote.watched.count();
+        if self.local.remote.watched.take_report() {
+            tracing::warn!(
+                shard = self.local.remote.shard,
+                "a turn held up its shard, but no single callback in it"
+            );
+        }
         self.next()
     }
 

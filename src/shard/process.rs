@@ -336,6 +336,22 @@ pub(crate) enum Call<'a> {
     Terminate(Stop),
 }
 
+impl<'a> Call<'a> {
+    /// The callback, and the client's event if that is what it is for.
+    pub(crate) fn name(&self) -> (&'static str, Option<Field<'a>>) {
+        let callback = match self {
+            Self::Join { .. } => "join",
+            Self::Event { event, .. } => return ("handle_in", Some(event.clone())),
+            Self::Out(_) => "handle_out",
+            Self::Broadcast(_) => "handle_broadcast",
+            Self::Gap(_) => "handle_gap",
+            Self::Info(_) | Self::Tick(_) => "handle_info",
+            Self::Terminate(_) => "terminate",
+        };
+        (callback, None)
+    }
+}
+
 /// How a callback has ended.
 pub(crate) enum Outcome {
     Joined(Payload),

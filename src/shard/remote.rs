@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use super::gaps::{self, GapInbox, Gaps};
 use super::process::{Mail, ProcessId};
 use super::wakers::Woken;
+use super::watch::Watched;
 use super::{Local, with_current};
 use crate::address::{AddressError, ReplyError};
 use crate::io::{ConnectionId, Doorbell};
@@ -27,6 +28,7 @@ pub(crate) struct Remote {
     gaps: Gaps,
     /// Bounded by what waits: an alarm lists itself once until it is polled again.
     woken: Sender<Woken>,
+    pub(crate) watched: Watched,
     pub(crate) doorbell: Arc<Doorbell>,
 }
 
@@ -57,7 +59,8 @@ impl Remote {
         let (outside, outside_inbox) = crossbeam_channel::bounded(max_inbox);
         let (woken, woken_inbox) = crossbeam_channel::unbounded();
         let (gaps, gap_inbox) = gaps::channel();
-        let remote = Self { shard, outside, gaps, woken, doorbell };
+        let watched = Watched::default();
+        let remote = Self { shard, outside, gaps, woken, watched, doorbell };
         (remote, Inbox { outside: outside_inbox, woken: woken_inbox, gaps: gap_inbox })
     }
 

@@ -18,7 +18,8 @@ use crate::protocol::phoenix::{EncodeError, Field, RefBuf, Version};
 impl Local {
     /// Runs a callback of a process at rest, and whatever must follow it at once.
     pub(crate) fn run(self: &Rc<Self>, id: ProcessId, call: Call<'_>) {
-        let next = self.poll(id, |cell, cx| cell.start(call, cx));
+        let name = call.name();
+        let next = self.poll(id, name, |cell, cx| cell.start(call, cx));
         self.run_on(id, next);
     }
 
@@ -32,7 +33,8 @@ impl Local {
             .and_then(|process| process.cell.as_ref())
             .is_some_and(|cell| !cell.is_resting());
         if waits {
-            let next = self.poll(id, |cell, cx| cell.resume(cx));
+            let name = ("a callback that had waited", None);
+            let next = self.poll(id, name, |cell, cx| cell.resume(cx));
             self.run_on(id, next);
         }
     }
@@ -61,14 +63,34 @@ impl Local {
 
     fn run_on(self: &Rc<Self>, id: ProcessId, mut next: Option<Call<'static>>) {
         while let Some(call) = next {
-            next = self.poll(id, |cell, cx| cell.start(call, cx));
+            next = self.poll(id, call.name(), |cell, cx| cell.start(call, cx));
         }
+    }
+
+    /// Says that it was this callback which held up the shard.
+    #[cold]
+    fn tell_hold(&self, id: ProcessId, (callback, event): (&'static str, Option<Field<'_>>)) {
+        let mut core = self.core.borrow_mut();
+        core.counters.holds += 1;
+        let event = event.as_ref().and_then(Field::as_text).unwrap_or_default();
+        let topic = core.topic_of(id);
+        let channel = core.channel_of(id);
+        let shard = core.shard;
+        tracing::warn!(
+            shard,
+            topic = &*topic,
+            channel,
+            callback,
+            event,
+            "a callback held up its shard"
+        );
     }
 
     /// Polls a process' cell, with no table borrowed and panics caught.
     fn poll(
         self: &Rc<Self>,
         id: ProcessId,
+        name: (&'static str, Option<Field<'_>>),
         poll: impl FnOnce(&mut dyn Cell, &mut TaskContext<'_>) -> Poll<Outcome>,
     ) -> Option<Call<'static>> {
         let (mut cell, alarm) = {
@@ -80,6 +102,9 @@ impl Local {
             alarm.or_else(|| self.spare_alarm.take()).unwrap_or_else(|| Alarm::new(&self.remote));
         alarm.point_at(id);
         let polled = panics::catch(|| poll(&mut *cell, &mut TaskContext::from_waker(&alarm.waker)));
+        if self.remote.watched.take_report() {
+            self.tell_hold(id, name);
+        }
         match polled {
             Ok(Poll::Pending) => {
                 self.core.borrow_mut().keep_waiting(id, cell, alarm);
@@ -468,10 +493,15 @@ impl Core {
     pub(crate) fn log_crash(&mut self, id: ProcessId, error: &str) {
         self.counters.crashes += 1;
         let topic = self.topic_of(id);
+        let channel = self.channel_of(id);
+        tracing::error!(topic = &*topic, channel, error, "channel crashed");
+    }
+
+    /// The type of a process' channel.
+    fn channel_of(&mut self, id: ProcessId) -> &'static str {
         let process = self.process(id);
         let (mount, route) = (usize::from(process.mount), usize::from(process.route));
-        let channel = self.mounts[mount].routes[route].1.name();
-        tracing::error!(topic = &*topic, channel, error, "channel crashed");
+        self.mounts[mount].routes[route].1.name()
     }
 
     fn topic_of(&mut self, id: ProcessId) -> Rc<str> {

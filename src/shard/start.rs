@@ -10,6 +10,7 @@ use super::interest::Interest;
 use super::mount::Blueprint;
 use super::remote::Remote;
 use super::slices::SLICE;
+use super::watch::Watch;
 use super::{Next, Parts, Shard, Shared, mesh};
 use crate::config::Limits;
 use crate::error::Error;
@@ -32,6 +33,7 @@ pub(crate) struct Plan {
 pub(crate) struct Shards {
     pub(crate) shared: Arc<Shared>,
     threads: Vec<ShardThread<()>>,
+    _watch: Watch,
 }
 
 /// Starts a thread for each shard, and returns when all are ready.
@@ -41,9 +43,10 @@ pub(crate) fn start(plan: Plan) -> Result<Shards, Error> {
     let all = io::cpu::allowed();
     let free: Vec<_> = all.iter().copied().filter(|cpu| !used.contains(cpu)).collect();
     let blocking_cpus = if free.is_empty() { all } else { free };
-    let (shared, parts) = assemble(shards, &plan.limits, &plan.routes, blocking_cpus)?;
+    let (shared, parts) = assemble(shards, &plan.limits, &plan.routes, blocking_cpus.clone())?;
+    let watch = Watch::start(shared.remotes.clone(), blocking_cpus).map_err(Error::Watch)?;
 
-    let mut running = Shards { shared: shared.clone(), threads: Vec::new() };
+    let mut running = Shards { shared: shared.clone(), threads: Vec::new(), _watch: watch };
     let (ready, readiness) = mpsc::channel();
     let mounts: Arc<[_]> = plan.mounts.into();
     for ((listener, cpu), parts) in plan.listeners.into_iter().zip(plan.cpus).zip(parts) {

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::sync::{LazyLock, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 use simurgh::testing::Version;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::script::{Plan, fail, panic, refuse, script};
+use crate::script::{Plan, Step, fail, panic, refuse, script};
 use crate::support::World;
 
 /// All that was logged by this process; tests look for what only they can have caused.
@@ -49,6 +51,36 @@ fn levels(topic: &str) -> Vec<String> {
         line.contains(&format!("topic=\"{topic}\"")) || line.ends_with(&format!("topic={topic}"))
     });
     of_topic.map(|line| line.split_whitespace().nth(1).unwrap().to_owned()).collect()
+}
+
+/// The first line with all of this in it, once there is one.
+fn await_line(parts: &[&str]) -> String {
+    for _ in 0..3_000 {
+        let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+        if let Some(line) = log.lines().find(|line| parts.iter().all(|part| line.contains(part))) {
+            return line.to_owned();
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("no line with {parts:?}");
+}
+
+#[test]
+fn a_callback_that_holds_up_its_shard_is_reported_while_it_does_and_named_afterwards() {
+    LazyLock::force(&LOG);
+    // A shard with a number that no other test's has.
+    let world = World::start(8);
+    let mut client = world.client_on(7, Version::V2);
+    assert!(client.join("room:held", json!({})).unwrap().is_ok());
+    client.push("room:held", "act", script([Step::HoldShard("held".to_owned())]));
+    await_line(&["shard=7", " WARN ", "a shard is held up", "ms"]);
+    assert_eq!(levels("room:held"), ["DEBUG", "DEBUG"], "named before it has returned");
+    world.open("held");
+    let line = await_line(&["topic=\"room:held\"", "a callback held up its shard"]);
+    for part in [" WARN ", "callback=\"handle_in\"", "event=\"act\"", "shard=7"] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    world.server.await_counts(|counts| counts[7].holds == 1);
 }
 
 #[test]

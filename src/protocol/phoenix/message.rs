@@ -38,6 +38,16 @@ impl<'a> Field<'a> {
     }
 }
 
+impl Field<'_> {
+    /// The string, if it is one.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Other(_) => None,
+        }
+    }
+}
+
 impl<'a> From<&'a str> for Field<'a> {
     fn from(text: &'a str) -> Self {
         Self::Text(Cow::Borrowed(text))

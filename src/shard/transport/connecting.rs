@@ -58,6 +58,17 @@ impl Local {
         let mut connect = connecting.connect.take().expect("put back when it waits");
         let waker = &connecting.alarm.waker;
         let polled = panics::catch(|| connect.as_mut().poll(&mut TaskContext::from_waker(waker)));
+        if self.remote.watched.take_report() {
+            let mut core = self.core.borrow_mut();
+            core.counters.holds += 1;
+            let handler = core.mounts[usize::from(connecting.mount)].handler.name();
+            tracing::warn!(
+                shard = core.shard,
+                handler,
+                callback = "connect",
+                "a callback held up its shard"
+            );
+        }
         match polled {
             Ok(Poll::Pending) => {
                 connecting.connect = Some(connect);

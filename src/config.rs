@@ -30,6 +30,18 @@ pub struct Limits {
     /// clients out by chance, so leave some room above an even share. Past it: as for
     /// [`max_connections`](Self::max_connections), though other shards may have room.
     pub max_connections_per_shard: usize,
+    /// Connections of one shard that are on their way to a socket: a request is awaited, also the
+    /// next one of a connection that is kept, or `connect` runs. Default 16,384: a hundred thousand
+    /// clients that come back at once to eight shards are not held up, and what a flood of silent
+    /// ones costs stays below 100 MB of the kernel's memory. Past it: the one whose request has
+    /// been awaited longest is closed; if all have asked, the newest is answered with 503.
+    pub max_handshakes: usize,
+    /// Bytes of memory for what has come to one shard and is not whole: request heads, messages,
+    /// and what was sent before `connect` has accepted. Default 128 MiB, a dozen of the largest
+    /// messages at once. Past it: the connection is closed whose unfinished piece is the oldest, an
+    /// open socket with 1013, any other without a word. Should be more than
+    /// [`max_message_size`](Self::max_message_size), or the largest can't come in pieces.
+    pub max_partial_bytes: usize,
     /// Bytes of a request's head, request line and headers together. Default 16 KiB: cookies and
     /// tokens fit, and a flood of half-sent heads stays small. Past it: 431 and the end.
     pub max_head_size: usize,
@@ -94,6 +106,8 @@ impl Default for Limits {
         Self {
             max_connections: 1 << 24,
             max_connections_per_shard: 1 << 24,
+            max_handshakes: 16_384,
+            max_partial_bytes: 128 << 20,
             max_head_size: 16 << 10,
             head_timeout: Duration::from_secs(10),
             max_frame_size: 10_000_000,

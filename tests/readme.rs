@@ -62,6 +62,8 @@ fn defaults() -> Vec<(&'static str, String)> {
     let Limits {
         max_connections,
         max_connections_per_shard,
+        max_handshakes,
+        max_partial_bytes,
         max_head_size,
         head_timeout,
         max_frame_size,
@@ -82,6 +84,8 @@ fn defaults() -> Vec<(&'static str, String)> {
     vec![
         ("max_connections", number(max_connections)),
         ("max_connections_per_shard", number(max_connections_per_shard)),
+        ("max_handshakes", number(max_handshakes)),
+        ("max_partial_bytes", bytes(max_partial_bytes)),
         ("max_head_size", bytes(max_head_size)),
         ("head_timeout", seconds(head_timeout)),
         ("max_frame_size", bytes(max_frame_size)),

@@ -10,6 +10,7 @@ pub(crate) struct Counters {
     pub(crate) accepted: u64,
     pub(crate) accepts_failed: u64,
     pub(crate) refused_connections: u64,
+    pub(crate) unfinished: u64,
     pub(crate) connected: u64,
     pub(crate) disconnected: u64,
     pub(crate) crashes: u64,
@@ -39,6 +40,8 @@ pub struct ShardCounts {
     pub accepts_failed: u64,
     /// Clients refused because there were too many connections.
     pub refused_connections: u64,
+    /// Connections closed because the shard had too much that was unfinished.
+    pub unfinished: u64,
     /// Sockets opened since the start.
     pub connected: u64,
     /// Sockets ended since the start.
@@ -63,7 +66,8 @@ pub struct ShardCounts {
     pub writes: u64,
 }
 
-const FIELDS: usize = 18;
+/// All of them are numbers of this size.
+const FIELDS: usize = size_of::<ShardCounts>() / size_of::<u64>();
 
 /// Where others can read a shard's figures.
 #[derive(Default)]
@@ -79,6 +83,7 @@ impl ShardCounts {
             self.accepted,
             self.accepts_failed,
             self.refused_connections,
+            self.unfinished,
             self.connected,
             self.disconnected,
             self.crashes,
@@ -113,6 +118,7 @@ impl Published {
             accepted: next(),
             accepts_failed: next(),
             refused_connections: next(),
+            unfinished: next(),
             connected: next(),
             disconnected: next(),
             crashes: next(),
@@ -143,6 +149,7 @@ impl Core {
             accepted: counters.accepted,
             accepts_failed: counters.accepts_failed,
             refused_connections: counters.refused_connections,
+            unfinished: counters.unfinished,
             connected: counters.connected,
             disconnected: counters.disconnected,
             crashes: counters.crashes,

@@ -86,6 +86,10 @@ pub struct Limits {
     /// fails for that shard with [`Overloaded`](crate::BroadcastError::Overloaded), and the topic's
     /// channels there are told ([`handle_gap`](crate::Channel::handle_gap)) or end.
     pub max_mesh_queue: usize,
+    /// Bytes of the broadcasts waiting between one shard and another. Default 64 MiB, six of the
+    /// largest that clients can cause. One that is larger goes when none waits. Past it: as for
+    /// [`max_mesh_queue`](Self::max_mesh_queue).
+    pub max_mesh_bytes: usize,
     /// Bytes of broadcasts that are on their way to the subscribers of one topic on one shard, which
     /// are served in slices if they are many. Default 16 MiB, as for what a single reader may owe;
     /// all topics of a shard together may have four times as much. Past it: whoever broadcasts gets
@@ -95,6 +99,10 @@ pub struct Limits {
     /// Default 16,384. Past it: whoever sends gets an error, and of a broadcast the channels that
     /// miss it are told.
     pub max_inbox: usize,
+    /// Bytes of what waits for a shard from such threads; of an application's own messages only
+    /// what lies in them directly is counted. Default 64 MiB. Past it: as for
+    /// [`max_inbox`](Self::max_inbox).
+    pub max_inbox_bytes: usize,
     /// Threads of the pool that [`blocking`](crate::Context::blocking) runs on. Default 16.
     pub blocking_threads: usize,
     /// Work waiting for such a thread. Default 4,096. Past it: the work is refused.
@@ -120,8 +128,10 @@ impl Default for Limits {
             terminate_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
             max_mesh_queue: 4_096,
+            max_mesh_bytes: 64 << 20,
             max_fanout_queue: 16 << 20,
             max_inbox: 16_384,
+            max_inbox_bytes: 64 << 20,
             blocking_threads: 16,
             max_blocking_queue: 4_096,
         }

@@ -76,8 +76,10 @@ fn defaults() -> Vec<(&'static str, String)> {
         terminate_timeout,
         close_timeout,
         max_mesh_queue,
+        max_mesh_bytes,
         max_fanout_queue,
         max_inbox,
+        max_inbox_bytes,
         blocking_threads,
         max_blocking_queue,
     } = Limits::default();
@@ -98,8 +100,10 @@ fn defaults() -> Vec<(&'static str, String)> {
         ("terminate_timeout", seconds(terminate_timeout)),
         ("close_timeout", seconds(close_timeout)),
         ("max_mesh_queue", number(max_mesh_queue)),
+        ("max_mesh_bytes", bytes(max_mesh_bytes)),
         ("max_fanout_queue", bytes(max_fanout_queue)),
         ("max_inbox", number(max_inbox)),
+        ("max_inbox_bytes", bytes(max_inbox_bytes)),
         ("blocking_threads", number(blocking_threads)),
         ("max_blocking_queue", number(max_blocking_queue)),
     ]

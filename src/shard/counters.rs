@@ -58,6 +58,8 @@ pub struct ShardCounts {
     pub dropped: u64,
     /// Broadcasts that another shard's queue had no room for.
     pub mesh_full: u64,
+    /// What other threads sent and the shard's inbox had no room for.
+    pub inbox_full: u64,
     /// Broadcasts pushed to other shards.
     pub mesh_pushes: u64,
     /// Broadcast frames queued for clients.
@@ -92,6 +94,7 @@ impl ShardCounts {
             self.slow_readers,
             self.dropped,
             self.mesh_full,
+            self.inbox_full,
             self.mesh_pushes,
             self.deliveries,
             self.writes,
@@ -127,6 +130,7 @@ impl Published {
             slow_readers: next(),
             dropped: next(),
             mesh_full: next(),
+            inbox_full: next(),
             mesh_pushes: next(),
             deliveries: next(),
             writes: next(),
@@ -158,6 +162,7 @@ impl Core {
             slow_readers: counters.slow_readers,
             dropped: counters.dropped,
             mesh_full: counters.mesh_full,
+            inbox_full: self.remote.refused(),
             mesh_pushes: self.mesh.pushes,
             deliveries: counters.deliveries,
             writes: self.send_queue.writes,

@@ -404,6 +404,7 @@ impl<I: Io> Shard<I> {
 
     fn take_outside(&mut self) {
         for message in self.inbox.outside.try_iter().take(OUTSIDE_BATCH) {
+            self.local.remote.took(&message);
             let mut core = self.local.core.borrow_mut();
             match message {
                 Outside::Broadcast(broadcast) => core.receive_broadcast(&broadcast),

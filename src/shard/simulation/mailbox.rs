@@ -165,6 +165,61 @@ fn a_full_queue_between_shards_is_told_to_the_sender_and_served_to_its_end() {
 }
 
 #[test]
+fn a_queue_between_shards_is_full_of_bytes_too() {
+    let limits = Limits { max_mesh_bytes: 35_000, ..Limits::default() };
+    let mut world = World::with_limits(2, limits);
+    let mut sender = world.join(0, Version::V2, "actor:1");
+    let mut far = world.join(1, Version::V2, "actor:1");
+    let large = |size| json!({"text": "x".repeat(size)});
+    for _ in 0..4 {
+        sender.push("actor:1", "shout", large(10_000));
+    }
+    world.run();
+    let events: Vec<_> = far.take().into_iter().map(|message| message.event).collect();
+    assert_eq!(events, ["shout", "shout", "shout", "phx_error"]);
+    assert_eq!(world.counts(0).mesh_full, 1);
+    // What was taken makes room, and there is always room for one.
+    for client in [&mut sender, &mut far] {
+        client.join("actor:1", json!({}));
+        world.run();
+        client.take();
+    }
+    for size in [10_000, 10_000, 10_000, 50_000] {
+        sender.push("actor:1", "shout", large(size));
+        world.run();
+    }
+    assert_eq!(far.take_texts().len(), 4);
+    assert_eq!(world.counts(0).mesh_full, 1);
+}
+
+#[test]
+fn an_inbox_is_full_of_bytes_too() {
+    let limits = Limits { max_inbox_bytes: 35_000, ..Limits::default() };
+    let mut world = World::with_limits(1, limits);
+    let mut client = world.join(0, Version::V2, "actor:1");
+    for sizes in [[10_000; 4].as_slice(), &[50_000], &[10_000; 3]] {
+        let handle = world.handle();
+        let sizes = sizes.to_vec();
+        let sending = thread::spawn(move || {
+            let text = |size| json!({"text": "x".repeat(size)});
+            let send = |size| handle.broadcast("actor:1", "shout", text(size)).is_ok();
+            sizes.into_iter().map(send).collect::<Vec<_>>()
+        });
+        let sent = sending.join().expect("it only sends");
+        // The first of all finds room however large it is.
+        let fits: Vec<_> = (0..sent.len()).map(|place| place < 3).collect();
+        assert_eq!(sent, fits);
+        world.run();
+        let shouts = client.take().iter().filter(|message| message.event == "shout").count();
+        assert_eq!(shouts, fits.iter().filter(|fits| **fits).count());
+        client.join("actor:1", json!({}));
+        world.run();
+        client.take();
+    }
+    assert_eq!(world.counts(0).inbox_full, 1);
+}
+
+#[test]
 fn a_full_inbox_is_told_to_the_thread_that_sends() {
     let limits = Limits { max_inbox: 4, ..Limits::default() };
     let mut world = World::with_limits(2, limits);

@@ -73,9 +73,13 @@ pub struct Limits {
     /// Messages waiting for a channel whose callback is not done, or whose join runs. Default
     /// 1,000. Past it: a client's message is answered with `{"reason":"overloaded"}`, an
     /// [`Address`](crate::Address) gets [`Full`](crate::AddressError::Full), and a broadcast that
-    /// must be intercepted ends the channel with `phx_error`. A client's message is also answered
-    /// so while those that wait have as many bytes as [`max_message_size`](Self::max_message_size).
+    /// must be intercepted ends the channel with `phx_error`.
     pub max_mailbox: usize,
+    /// Bytes that a client has sent and that wait so, for all channels of its socket together; and
+    /// bytes of the broadcasts that wait for one channel. Default 16 MiB, as for what may wait for
+    /// a reader. Past it: as for [`max_mailbox`](Self::max_mailbox). One message is always let in
+    /// where less than this waits, and one broadcast where none does.
+    pub max_mailbox_bytes: usize,
     /// Time that a channel has to end, from when its connection goes or the server stops, or from
     /// its own `terminate`: for the callback that runs then and for `terminate` together. Default
     /// 5 s, as Phoenix. Past it: future and state are dropped.
@@ -125,6 +129,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(60),
             max_send_queue: 16 << 20,
             max_mailbox: 1_000,
+            max_mailbox_bytes: 16 << 20,
             terminate_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
             max_mesh_queue: 4_096,

@@ -103,6 +103,34 @@ fn who_can_not_queue_what_it_must_intercept_ends_and_its_client_is_told() {
 }
 
 #[test]
+fn what_waits_to_be_intercepted_is_bounded_in_bytes_too() {
+    let limits = Limits { max_mailbox_bytes: 35_000, ..Limits::default() };
+    let mut world = World::with_limits(1, limits);
+    for (sizes, ends) in [([10_000; 3].as_slice(), false), (&[50_000], false), (&[10_000; 4], true)]
+    {
+        let mut busy = world.join(0, Version::V2, "actor:1");
+        let mut idle = world.join(0, Version::V2, "actor:1");
+        busy.push("actor:1", "await", json!({"gate": "gate"}));
+        busy.push("actor:1", "echo", json!({}));
+        world.run();
+        for &size in sizes {
+            idle.push("actor:1", "intercepted", json!({"text": "x".repeat(size)}));
+            world.run();
+        }
+        world.app.gate("gate").open();
+        world.run();
+        let events: Vec<_> = busy.take().into_iter().map(|message| message.event).collect();
+        assert_eq!(events.contains(&"phx_error".to_owned()), ends, "{events:?}");
+        let heard = events.iter().filter(|event| *event == "intercepted").count();
+        assert_eq!(heard, if ends { 0 } else { sizes.len() });
+        world.app.gate("gate").close();
+        busy.finish();
+        idle.finish();
+        world.assert_rest();
+    }
+}
+
+#[test]
 fn a_leave_waits_its_turn_and_what_follows_it_is_not_heard() {
     let mut world = World::new(1);
     let mut client = world.join(0, Version::V2, "actor:1");

@@ -30,6 +30,18 @@ pub struct Limits {
     /// clients out by chance, so leave some room above an even share. Past it: as for
     /// [`max_connections`](Self::max_connections), though other shards may have room.
     pub max_connections_per_shard: usize,
+    /// Connections of one shard that are on their way to a socket: a request is awaited, also the
+    /// next one of a connection that is kept, or `connect` runs. Default 16,384: a hundred thousand
+    /// clients that come back at once to eight shards are not held up, and what a flood of silent
+    /// ones costs stays below 100 MB of the kernel's memory. Past it: the one whose request has
+    /// been awaited longest is closed; if all have asked, the newest is answered with 503.
+    pub max_handshakes: usize,
+    /// Bytes of memory for what has come to one shard and is not whole: request heads, messages,
+    /// and what was sent before `connect` has accepted. Default 128 MiB, a dozen of the largest
+    /// messages at once. Past it: the connection is closed whose unfinished piece is the oldest, an
+    /// open socket with 1013, any other without a word. Should be more than
+    /// [`max_message_size`](Self::max_message_size), or the largest can't come in pieces.
+    pub max_partial_bytes: usize,
     /// Bytes of a request's head, request line and headers together. Default 16 KiB: cookies and
     /// tokens fit, and a flood of half-sent heads stays small. Past it: 431 and the end.
     pub max_head_size: usize,
@@ -61,9 +73,13 @@ pub struct Limits {
     /// Messages waiting for a channel whose callback is not done, or whose join runs. Default
     /// 1,000. Past it: a client's message is answered with `{"reason":"overloaded"}`, an
     /// [`Address`](crate::Address) gets [`Full`](crate::AddressError::Full), and a broadcast that
-    /// must be intercepted ends the channel with `phx_error`. A client's message is also answered
-    /// so while those that wait have as many bytes as [`max_message_size`](Self::max_message_size).
+    /// must be intercepted ends the channel with `phx_error`.
     pub max_mailbox: usize,
+    /// Bytes that a client has sent and that wait so, for all channels of its socket together; and
+    /// bytes of the broadcasts that wait for one channel. Default 16 MiB, as for what may wait for
+    /// a reader. Past it: as for [`max_mailbox`](Self::max_mailbox). One message is always let in
+    /// where less than this waits, and one broadcast where none does.
+    pub max_mailbox_bytes: usize,
     /// Time that a channel has to end, from when its connection goes or the server stops, or from
     /// its own `terminate`: for the callback that runs then and for `terminate` together. Default
     /// 5 s, as Phoenix. Past it: future and state are dropped.
@@ -74,6 +90,10 @@ pub struct Limits {
     /// fails for that shard with [`Overloaded`](crate::BroadcastError::Overloaded), and the topic's
     /// channels there are told ([`handle_gap`](crate::Channel::handle_gap)) or end.
     pub max_mesh_queue: usize,
+    /// Bytes of the broadcasts waiting between one shard and another. Default 64 MiB, six of the
+    /// largest that clients can cause. One that is larger goes when none waits. Past it: as for
+    /// [`max_mesh_queue`](Self::max_mesh_queue).
+    pub max_mesh_bytes: usize,
     /// Bytes of broadcasts that are on their way to the subscribers of one topic on one shard, which
     /// are served in slices if they are many. Default 16 MiB, as for what a single reader may owe;
     /// all topics of a shard together may have four times as much. Past it: whoever broadcasts gets
@@ -83,6 +103,10 @@ pub struct Limits {
     /// Default 16,384. Past it: whoever sends gets an error, and of a broadcast the channels that
     /// miss it are told.
     pub max_inbox: usize,
+    /// Bytes of what waits for a shard from such threads; of an application's own messages only
+    /// what lies in them directly is counted. Default 64 MiB. Past it: as for
+    /// [`max_inbox`](Self::max_inbox).
+    pub max_inbox_bytes: usize,
     /// Threads of the pool that [`blocking`](crate::Context::blocking) runs on. Default 16.
     pub blocking_threads: usize,
     /// Work waiting for such a thread. Default 4,096. Past it: the work is refused.
@@ -94,6 +118,8 @@ impl Default for Limits {
         Self {
             max_connections: 1 << 24,
             max_connections_per_shard: 1 << 24,
+            max_handshakes: 16_384,
+            max_partial_bytes: 128 << 20,
             max_head_size: 16 << 10,
             head_timeout: Duration::from_secs(10),
             max_frame_size: 10_000_000,
@@ -103,11 +129,14 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(60),
             max_send_queue: 16 << 20,
             max_mailbox: 1_000,
+            max_mailbox_bytes: 16 << 20,
             terminate_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
             max_mesh_queue: 4_096,
+            max_mesh_bytes: 64 << 20,
             max_fanout_queue: 16 << 20,
             max_inbox: 16_384,
+            max_inbox_bytes: 64 << 20,
             blocking_threads: 16,
             max_blocking_queue: 4_096,
         }

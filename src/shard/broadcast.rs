@@ -131,7 +131,7 @@ impl Core {
         if process.is_ending() || process.mailbox.says_already(&mail) {
             return;
         }
-        if process.mailbox.len() < self.limits.max_mailbox {
+        if process.mailbox.has_room_for(&mail, &self.limits) {
             process.mailbox.push(mail);
             self.ready.push_back(id);
             return;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::send_queue::Outbox;
 use super::session::Session;
-use super::transport::Connecting;
+use super::transport::{Connecting, Mark};
 use crate::io::{self, ConnectionId};
 use crate::protocol::phoenix::Version;
 use crate::protocol::websocket::Partial;
@@ -42,6 +42,14 @@ pub(crate) struct Head {
     pub(crate) bytes: Vec<u8>,
     /// When it must be whole, in the shard's seconds.
     pub(crate) deadline: u32,
+    pub(crate) mark: Mark,
+}
+
+impl Head {
+    /// Nothing has come yet.
+    pub(crate) fn new(peer: SocketAddr, deadline: u32) -> Self {
+        Self { peer, bytes: Vec::new(), deadline, mark: 0 }
+    }
 }
 
 /// What is left to do before the TCP connection can be closed.
@@ -110,7 +118,8 @@ impl Connections {
         self.session(id).map(|session| session.version)
     }
 
-    pub(crate) fn insert(&mut self, id: ConnectionId, heard: u32, phase: Phase) {
+    /// Takes the slot for a new connection, which is in no phase yet.
+    pub(crate) fn insert(&mut self, id: ConnectionId, heard: u32) {
         while self.rings.len() <= id.ring() {
             self.rings.push(Vec::new());
         }
@@ -120,7 +129,7 @@ impl Connections {
         }
         let slot = &mut slots[id.slot()];
         assert_eq!(slot.generation, 0, "slot {id:?} is taken");
-        *slot = Connection { generation: id.generation(), heard, outbox: Outbox::default(), phase };
+        *slot = Connection { generation: id.generation(), heard, ..Connection::default() };
         self.open += 1;
     }
 
@@ -172,19 +181,14 @@ mod tests {
         assert!(size_of::<Connection>() <= 64, "{} bytes", size_of::<Connection>());
     }
 
-    fn head() -> Phase {
-        let peer = ([127, 0, 0, 1], 1).into();
-        Phase::Head(Box::new(Head { peer, bytes: Vec::new(), deadline: 0 }))
-    }
-
     #[test]
     fn an_id_of_an_earlier_generation_finds_nothing() {
         let mut connections = Connections::default();
         let first = ConnectionId::new(0, 3, 1);
-        connections.insert(first, 0, head());
+        connections.insert(first, 0);
         assert!(connections.remove(first).is_some());
         let second = ConnectionId::new(0, 3, 2);
-        connections.insert(second, 0, head());
+        connections.insert(second, 0);
         assert!(connections.find(first).is_none());
         assert!(connections.remove(first).is_none());
         assert_eq!(connections.ids(), [second]);
@@ -195,7 +199,7 @@ mod tests {
         let mut connections = Connections::default();
         let ids: Vec<_> = (0..10_000).map(|slot| ConnectionId::new(0, slot, 1)).collect();
         for &id in &ids {
-            connections.insert(id, 0, head());
+            connections.insert(id, 0);
         }
         for &id in ids[1..].iter().rev() {
             connections.remove(id);

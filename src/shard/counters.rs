@@ -10,6 +10,7 @@ pub(crate) struct Counters {
     pub(crate) accepted: u64,
     pub(crate) accepts_failed: u64,
     pub(crate) refused_connections: u64,
+    pub(crate) unfinished: u64,
     pub(crate) connected: u64,
     pub(crate) disconnected: u64,
     pub(crate) crashes: u64,
@@ -39,6 +40,8 @@ pub struct ShardCounts {
     pub accepts_failed: u64,
     /// Clients refused because there were too many connections.
     pub refused_connections: u64,
+    /// Connections closed because the shard had too much that was unfinished.
+    pub unfinished: u64,
     /// Sockets opened since the start.
     pub connected: u64,
     /// Sockets ended since the start.
@@ -55,6 +58,8 @@ pub struct ShardCounts {
     pub dropped: u64,
     /// Broadcasts that another shard's queue had no room for.
     pub mesh_full: u64,
+    /// What other threads sent and the shard's inbox had no room for.
+    pub inbox_full: u64,
     /// Broadcasts pushed to other shards.
     pub mesh_pushes: u64,
     /// Broadcast frames queued for clients.
@@ -63,7 +68,8 @@ pub struct ShardCounts {
     pub writes: u64,
 }
 
-const FIELDS: usize = 18;
+/// All of them are numbers of this size.
+const FIELDS: usize = size_of::<ShardCounts>() / size_of::<u64>();
 
 /// Where others can read a shard's figures.
 #[derive(Default)]
@@ -79,6 +85,7 @@ impl ShardCounts {
             self.accepted,
             self.accepts_failed,
             self.refused_connections,
+            self.unfinished,
             self.connected,
             self.disconnected,
             self.crashes,
@@ -87,6 +94,7 @@ impl ShardCounts {
             self.slow_readers,
             self.dropped,
             self.mesh_full,
+            self.inbox_full,
             self.mesh_pushes,
             self.deliveries,
             self.writes,
@@ -113,6 +121,7 @@ impl Published {
             accepted: next(),
             accepts_failed: next(),
             refused_connections: next(),
+            unfinished: next(),
             connected: next(),
             disconnected: next(),
             crashes: next(),
@@ -121,6 +130,7 @@ impl Published {
             slow_readers: next(),
             dropped: next(),
             mesh_full: next(),
+            inbox_full: next(),
             mesh_pushes: next(),
             deliveries: next(),
             writes: next(),
@@ -143,6 +153,7 @@ impl Core {
             accepted: counters.accepted,
             accepts_failed: counters.accepts_failed,
             refused_connections: counters.refused_connections,
+            unfinished: counters.unfinished,
             connected: counters.connected,
             disconnected: counters.disconnected,
             crashes: counters.crashes,
@@ -151,6 +162,7 @@ impl Core {
             slow_readers: counters.slow_readers,
             dropped: counters.dropped,
             mesh_full: counters.mesh_full,
+            inbox_full: self.remote.refused(),
             mesh_pushes: self.mesh.pushes,
             deliveries: counters.deliveries,
             writes: self.send_queue.writes,

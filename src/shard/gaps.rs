@@ -37,7 +37,10 @@ pub(crate) fn channel() -> (Gaps, GapInbox) {
 impl Gaps {
     /// Notes that the shard misses this broadcast. Its doorbell is still to be rung.
     pub(crate) fn note(&self, broadcast: &Broadcast) {
-        if self.missed.try_send(broadcast.clone()).is_err() {
+        // Without its payload, of which a thousand could be ten gigabytes.
+        let (topic, event) = (broadcast.topic(), broadcast.event());
+        let missed = Broadcast::new(topic, event, Payload::empty(), None);
+        if self.missed.try_send(missed).is_err() {
             // Release pairs with the Acquire in `take_unknown`; the doorbell's fence, which
             // follows, lets a shard about to sleep see it.
             self.unknown.store(true, Ordering::Release);
@@ -81,3 +84,18 @@ impl Core {
 /// Missed broadcasts noted for one shard. More than that, between two of its turns, and every
 /// channel is told.
 const MAX_MISSED: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_holds_no_payload() {
+        let (gaps, inbox) = channel();
+        let payload = Payload::binary(vec![0; 1_000]);
+        gaps.note(&Broadcast::new("room:1", "shout", payload, None));
+        let missed = inbox.missed.try_recv().expect("noted");
+        assert_eq!((missed.topic(), missed.event()), ("room:1", "shout"));
+        assert!(missed.size() < 1_000);
+    }
+}

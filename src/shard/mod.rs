@@ -71,7 +71,7 @@ use send_queue::SendQueue;
 use slices::Slices;
 use timers::{Due, Timers, later};
 use topics::Topics;
-use transport::Admissions;
+use transport::{Admissions, Unfinished};
 use wakers::{Alarm, Woken};
 
 /// What all shards of an endpoint share.
@@ -121,6 +121,7 @@ pub(crate) struct Core {
     pub(crate) routes: Arc<[Route]>,
     pub(crate) connections: Connections,
     pub(crate) admissions: Admissions,
+    pub(crate) unfinished: Unfinished,
     pub(crate) processes: Processes,
     pub(crate) topics: Topics,
     pub(crate) slices: Slices,
@@ -235,6 +236,7 @@ impl<I: Io> Shard<I> {
             routes,
             connections: Connections::default(),
             admissions: Admissions::default(),
+            unfinished: Unfinished::default(),
             processes: Processes::default(),
             topics: Topics::new(),
             slices: Slices::new(slice),
@@ -402,6 +404,7 @@ impl<I: Io> Shard<I> {
 
     fn take_outside(&mut self) {
         for message in self.inbox.outside.try_iter().take(OUTSIDE_BATCH) {
+            self.local.remote.took(&message);
             let mut core = self.local.core.borrow_mut();
             match message {
                 Outside::Broadcast(broadcast) => core.receive_broadcast(&broadcast),

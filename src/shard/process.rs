@@ -148,8 +148,10 @@ pub(crate) struct Mailbox(Option<Box<Queue>>);
 #[derive(Default)]
 struct Queue {
     mail: VecDeque<Mail>,
-    /// Bytes that clients have sent of it.
-    bytes: usize,
+    /// Bytes of it that its client has sent.
+    received: usize,
+    /// Bytes of it that are broadcasts, which others may hold too.
+    shared: usize,
 }
 
 impl Mailbox {
@@ -161,10 +163,18 @@ impl Mailbox {
         self.0.is_none()
     }
 
-    /// Whether a client's message finds no room: for so many that wait, or for their size.
-    pub(crate) fn is_full(&self, limits: &Limits) -> bool {
-        self.0.as_ref().is_some_and(|queue| {
-            queue.mail.len() >= limits.max_mailbox || queue.bytes >= limits.max_message_size
+    /// Bytes that a client has sent of what waits.
+    pub(crate) fn received(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| queue.received)
+    }
+
+    /// Whether a broadcast finds room: for so many that wait, and for their bytes. There is always
+    /// room for the bytes of one.
+    pub(crate) fn has_room_for(&self, mail: &Mail, limits: &Limits) -> bool {
+        self.0.as_ref().is_none_or(|queue| {
+            let fits = queue.shared == 0
+                || queue.shared.saturating_add(mail.shared()) <= limits.max_mailbox_bytes;
+            queue.mail.len() < limits.max_mailbox && fits
         })
     }
 
@@ -180,14 +190,16 @@ impl Mailbox {
 
     pub(crate) fn push(&mut self, mail: Mail) {
         let queue = self.0.get_or_insert_default();
-        queue.bytes += mail.received();
+        queue.received += mail.received();
+        queue.shared += mail.shared();
         queue.mail.push_back(mail);
     }
 
     pub(crate) fn pop(&mut self) -> Option<Mail> {
         let queue = self.0.as_mut()?;
         let mail = queue.mail.pop_front();
-        queue.bytes -= mail.as_ref().map_or(0, Mail::received);
+        queue.received -= mail.as_ref().map_or(0, Mail::received);
+        queue.shared -= mail.as_ref().map_or(0, Mail::shared);
         if queue.mail.is_empty() {
             self.0 = None;
         }
@@ -226,6 +238,20 @@ pub(crate) enum Mail {
 }
 
 impl Mail {
+    /// Bytes of the broadcast that it is.
+    fn shared(&self) -> usize {
+        match self {
+            Self::Out(broadcast) | Self::Broadcast(broadcast) | Self::Gap(broadcast) => {
+                broadcast.size()
+            }
+            Self::Event { .. }
+            | Self::Leave { .. }
+            | Self::Info(_)
+            | Self::Tick(_)
+            | Self::Behind(_) => 0,
+        }
+    }
+
     /// Bytes that a client has sent for it, and that only it holds.
     fn received(&self) -> usize {
         match self {

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -15,6 +16,7 @@ use super::wakers::Woken;
 use super::watch::Watched;
 use super::{Local, with_current};
 use crate::address::{AddressError, ReplyError};
+use crate::config::Limits;
 use crate::io::{ConnectionId, Doorbell};
 use crate::payload::Payload;
 use crate::protocol::phoenix::{RefBuf, Version};
@@ -25,6 +27,11 @@ use crate::pubsub::{Broadcast, frame_opcode};
 pub(crate) struct Remote {
     pub(crate) shard: usize,
     outside: Sender<Outside>,
+    /// Bytes that wait in `outside`, or are about to.
+    waiting: AtomicUsize,
+    max_bytes: usize,
+    /// What found no room, since the start.
+    refused: AtomicU64,
     gaps: Gaps,
     /// Bounded by what waits: an alarm lists itself once until it is polled again.
     woken: Sender<Woken>,
@@ -54,13 +61,34 @@ pub(crate) enum Outside {
     },
 }
 
+impl Outside {
+    /// About how many bytes of memory it holds. What an application's message points to is not
+    /// seen.
+    fn size(&self) -> usize {
+        match self {
+            Self::Broadcast(broadcast) => broadcast.size(),
+            Self::Info { info, .. } => size_of_val(&**info),
+            Self::Reply { frame, .. } => frame.len(),
+        }
+    }
+}
+
 impl Remote {
-    pub(crate) fn new(shard: usize, doorbell: Arc<Doorbell>, max_inbox: usize) -> (Self, Inbox) {
-        let (outside, outside_inbox) = crossbeam_channel::bounded(max_inbox);
+    pub(crate) fn new(shard: usize, doorbell: Arc<Doorbell>, limits: &Limits) -> (Self, Inbox) {
+        let (outside, outside_inbox) = crossbeam_channel::bounded(limits.max_inbox);
         let (woken, woken_inbox) = crossbeam_channel::unbounded();
         let (gaps, gap_inbox) = gaps::channel();
-        let watched = Watched::default();
-        let remote = Self { shard, outside, gaps, woken, watched, doorbell };
+        let remote = Self {
+            shard,
+            outside,
+            waiting: AtomicUsize::new(0),
+            max_bytes: limits.max_inbox_bytes,
+            refused: AtomicU64::new(0),
+            gaps,
+            woken,
+            watched: Watched::default(),
+            doorbell,
+        };
         (remote, Inbox { outside: outside_inbox, woken: woken_inbox, gaps: gap_inbox })
     }
 
@@ -85,9 +113,33 @@ impl Remote {
 
     /// Queues something and rings. `Err` gives it back: the queue is full, or the shard is gone.
     pub(crate) fn send(&self, message: Outside) -> Result<(), TrySendError<Outside>> {
-        self.outside.try_send(message)?;
-        self.doorbell.ring();
-        Ok(())
+        let size = message.size();
+        // Relaxed: the queue itself says what can be taken. This is about memory only.
+        let waiting = self.waiting.fetch_add(size, Ordering::Relaxed);
+        // One that is larger than all of them together may be still finds its way when none waits.
+        let sent = if waiting > 0 && waiting.saturating_add(size) > self.max_bytes {
+            Err(TrySendError::Full(message))
+        } else {
+            self.outside.try_send(message)
+        };
+        match &sent {
+            Ok(()) => self.doorbell.ring(),
+            Err(error) => {
+                self.waiting.fetch_sub(size, Ordering::Relaxed);
+                self.refused.fetch_add(u64::from(error.is_full()), Ordering::Relaxed);
+            }
+        }
+        sent
+    }
+
+    /// The shard has taken a message out of its inbox.
+    pub(crate) fn took(&self, message: &Outside) {
+        self.waiting.fetch_sub(message.size(), Ordering::Relaxed);
+    }
+
+    /// What found no room in the inbox, since the start.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     pub(crate) fn wake(self: &Arc<Self>, woken: Woken) {

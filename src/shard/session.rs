@@ -116,11 +116,7 @@ impl Core {
     ) -> Next<'a> {
         let process = self.processes.find(process_id).expect("a session's channel has its process");
         if process.status == Status::Joining {
-            if process.mailbox.is_full(&self.limits) {
-                self.answer_overloaded(id, message);
-            } else {
-                process.mailbox.push(Mail::Behind(Box::new(own(topic, message))));
-            }
+            self.wait(id, process_id, message, || Mail::Behind(Box::new(own(topic, message))));
             return Next::Nothing;
         }
         if event == "phx_join" {
@@ -144,19 +140,42 @@ impl Core {
             let call = Call::Event { message_ref, event: message.event.clone(), payload };
             return Next::Run(process_id, call);
         }
-        if process.mailbox.is_full(&self.limits) {
-            self.answer_overloaded(id, message);
-        } else if event == "phx_leave" {
-            process.mailbox.push(Mail::Leave { message_ref });
-        } else {
+        self.wait(id, process_id, message, || {
+            if event == "phx_leave" {
+                return Mail::Leave { message_ref };
+            }
             let payload = PayloadRef::new(message.payload).to_payload();
             let event = match &message.event {
                 Field::Text(event) => event.to_string(),
                 Field::Other(raw) => String::from_utf8_lossy(raw).into_owned(),
             };
-            process.mailbox.push(Mail::Event { message_ref, event, payload });
-        }
+            Mail::Event { message_ref, event, payload }
+        });
         Next::Nothing
+    }
+
+    /// Has a client's message wait for its channel, if there is room for it: in number behind what
+    /// waits for that channel, and in bytes beside what waits for all channels of the socket. By
+    /// channel alone, a hundred of them would have a hundred of the largest messages.
+    fn wait(
+        &mut self,
+        id: ConnectionId,
+        process: ProcessId,
+        message: &Message<'_>,
+        mail: impl FnOnce() -> Mail,
+    ) {
+        let Self { connections, processes, limits, .. } = self;
+        let Some(session) = connections.session(id) else { return };
+        let received = |&(_, process): &(_, ProcessId)| {
+            processes.find(process).map_or(0, |process| process.mailbox.received())
+        };
+        let bytes: usize = session.channels.iter().map(received).sum();
+        let Some(process) = processes.find(process) else { return };
+        if process.mailbox.len() >= limits.max_mailbox || bytes >= limits.max_mailbox_bytes {
+            self.answer_overloaded(id, message);
+        } else {
+            process.mailbox.push(mail());
+        }
     }
 
     /// The client leaves, and it is the channel's turn.

@@ -84,11 +84,11 @@ pub(crate) fn assemble(
     let mut inboxes = Vec::new();
     for shard in 0..shards {
         let doorbell = Doorbell::new().map_err(|error| failed(shard, &error))?;
-        let (remote, inbox) = Remote::new(shard, Arc::new(doorbell), limits.max_inbox);
+        let (remote, inbox) = Remote::new(shard, Arc::new(doorbell), limits);
         remotes.push(Arc::new(remote));
         inboxes.push(inbox);
     }
-    let meshes = mesh::connect(&remotes, limits.max_mesh_queue);
+    let meshes = mesh::connect(&remotes, limits.max_mesh_queue, limits.max_mesh_bytes);
     let shared = Arc::new(Shared {
         remotes,
         interest: Interest::new(shards),

@@ -99,6 +99,7 @@ impl Wake for Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limits;
     use crate::io::Doorbell;
     use crate::shard::remote::Inbox;
 
@@ -106,7 +107,7 @@ mod tests {
 
     fn remote() -> (Arc<Remote>, Inbox) {
         let doorbell = Arc::new(Doorbell::new().expect("a descriptor is left"));
-        let (remote, inbox) = Remote::new(0, doorbell, 8);
+        let (remote, inbox) = Remote::new(0, doorbell, &Limits::default());
         (Arc::new(remote), inbox)
     }
 

@@ -133,7 +133,7 @@ fn what_waits_for_a_join_and_for_a_channel_is_bounded() {
 fn what_waits_is_bounded_in_bytes_too() {
     let small = |endpoint: simurgh::Builder<_>| {
         let mut limits = limits();
-        limits.max_message_size = 4 << 10;
+        limits.max_mailbox_bytes = 4 << 10;
         endpoint.limits(limits)
     };
     with_each_version(small, |world, version| {
@@ -157,6 +157,43 @@ fn what_waits_is_bounded_in_bytes_too() {
             for message_ref in &sent[..3] {
                 assert_eq!(client.reply(message_ref).unwrap().response, large);
             }
+        }
+    });
+}
+
+/// A hundred topics of one client could each have the largest message wait.
+#[test]
+fn what_waits_is_bounded_over_all_topics_of_a_client() {
+    // shows: diff.mailbox-is-bounded
+    let small = |endpoint: simurgh::Builder<_>| {
+        let mut limits = limits();
+        limits.max_mailbox_bytes = 4 << 10;
+        endpoint.limits(limits)
+    };
+    with_each_version(small, |world, version| {
+        let mut client = world.client(version);
+        let mut other = world.client(version);
+        let large = json!("x".repeat(1_500));
+        let topics: Vec<_> = (1..=5).map(|n| format!("room:{n}")).collect();
+        let sent: Vec<_> = topics
+            .iter()
+            .map(|topic| {
+                client.send_join(topic, Plan::join([wait("join")]));
+                client.push(topic, "echo", large.clone())
+            })
+            .collect();
+        for refused in &sent[3..] {
+            let reply = client.reply(refused).unwrap();
+            assert_eq!(reply.response, json!({"reason": "overloaded"}));
+        }
+        // Another client has room of its own.
+        other.send_join("room:1", Plan::join([wait("join")]));
+        let others = other.push("room:1", "echo", large.clone());
+        other.heartbeat().unwrap();
+        world.open("join");
+        assert_eq!(other.reply(others).unwrap().response, large);
+        for message_ref in &sent[..3] {
+            assert_eq!(client.reply(message_ref).unwrap().response, large);
         }
     });
 }

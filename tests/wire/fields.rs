@@ -99,6 +99,29 @@ fn only_what_must_be_escaped_is() {
 }
 
 #[test]
+// shows: diff.too-long-1011
+fn names_of_more_than_four_kibibytes_close_with_1011() {
+    let server = app::start(&App::default());
+    for version in Version::ALL {
+        for long in 0..4 {
+            let mut client = connect(&server, 0, version);
+            let send = |client: &mut Client, size: usize| {
+                // With its quotes it is as long as it may be.
+                let mut fields = ["1", "2", "phoenix", "heartbeat"].map(|field| json!(field));
+                fields[long] = json!("x".repeat(size - 2));
+                let [join_ref, message_ref, topic, event] = fields;
+                client.send(join_ref, message_ref, topic, event, json!({}));
+            };
+            send(&mut client, 4_096);
+            assert_eq!(client.next().unwrap().event, "phx_reply");
+            send(&mut client, 4_097);
+            assert_eq!(client.closed().unwrap(), Some(1011));
+        }
+    }
+    server.await_rest();
+}
+
+#[test]
 // shows: text.long-names
 fn names_may_be_thousands_of_bytes_long() {
     let server = app::start(&App::default());

@@ -5,7 +5,7 @@
 //!   text, fields, binary, relayed       messages
 //!   websocket, sizes, close, idle       frames, and how a connection ends
 //!   connecting, slow_readers, floods    clients that are slow, or ask for too much at once
-//!   crowds                              more clients than there is room for
+//!   crowds, unfinished                  more clients than there is room for, or more half said
 //!   startup, logs                       what the operator sees
 //! ```
 //!
@@ -28,6 +28,7 @@ mod slow_readers;
 mod startup;
 mod support;
 mod text;
+mod unfinished;
 mod url;
 mod versions;
 mod websocket;

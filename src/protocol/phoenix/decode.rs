@@ -2,7 +2,7 @@
 
 use std::str;
 
-use super::refs::MAX_FIELD_DEPTH;
+use super::refs::{MAX_FIELD_DEPTH, MAX_FIELD_SIZE};
 use super::scan::{Fault, Scanner, as_text};
 use super::{Field, Message, RawPayload, Ref, Version};
 
@@ -37,6 +37,9 @@ pub(crate) enum Malformed {
     /// What begins here stands in as many containers as there may be.
     #[error("nested too deep at byte {at}")]
     TooDeep { at: usize },
+    /// A ref, a topic or an event, as it stands in the JSON.
+    #[error("ref, topic or event of more than {max} bytes ends at byte {at}")]
+    FieldTooLong { at: usize, max: usize },
     #[error("number at byte {at} is out of range")]
     NumberOutOfRange { at: usize },
     #[error("half a surrogate pair at byte {at}")]
@@ -67,6 +70,9 @@ pub(crate) fn heartbeat_ref(bytes: &[u8]) -> Option<&[u8]> {
         .strip_prefix(b"[null,".as_slice())?
         .strip_suffix(b",\"phoenix\",\"heartbeat\",{}]".as_slice())?;
     let [b'"', text @ .., b'"'] = message_ref else { return None };
+    if message_ref.len() > MAX_FIELD_SIZE {
+        return None;
+    }
     text.iter().all(u8::is_ascii_alphanumeric).then_some(message_ref)
 }
 
@@ -87,13 +93,13 @@ fn decode_array(text: &str, max_depth: usize) -> Result<Message<'_>, Malformed> 
 fn scan_array<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<[&'a str; 5], Fault> {
     let field_depth = MAX_FIELD_DEPTH.min(max_depth);
     scanner.expect(b'[')?;
-    let join_ref = scanner.value(field_depth)?;
+    let join_ref = scan_field(scanner, field_depth)?;
     scanner.expect(b',')?;
-    let message_ref = scanner.value(field_depth)?;
+    let message_ref = scan_field(scanner, field_depth)?;
     scanner.expect(b',')?;
-    let topic = scanner.value(field_depth)?;
+    let topic = scan_field(scanner, field_depth)?;
     scanner.expect(b',')?;
-    let event = scanner.value(field_depth)?;
+    let event = scan_field(scanner, field_depth)?;
     scanner.expect(b',')?;
     let payload = scanner.value(max_depth)?;
     while scanner.eat(b',') {
@@ -135,10 +141,10 @@ fn scan_object<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<Member
         loop {
             // A key that comes twice overwrites: the last one wins.
             match as_text(scanner.key()?).as_deref() {
-                Some("join_ref") => members.join_ref = Some(scanner.value(field_depth)?),
-                Some("ref") => members.message_ref = Some(scanner.value(field_depth)?),
-                Some("topic") => members.topic = Some(scanner.value(field_depth)?),
-                Some("event") => members.event = Some(scanner.value(field_depth)?),
+                Some("join_ref") => members.join_ref = Some(scan_field(scanner, field_depth)?),
+                Some("ref") => members.message_ref = Some(scan_field(scanner, field_depth)?),
+                Some("topic") => members.topic = Some(scan_field(scanner, field_depth)?),
+                Some("event") => members.event = Some(scan_field(scanner, field_depth)?),
                 Some("payload") => members.payload = Some(scanner.value(max_depth)?),
                 _ => _ = scanner.value(max_depth)?,
             }
@@ -150,6 +156,14 @@ fn scan_object<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<Member
     }
     scanner.end()?;
     Ok(members)
+}
+
+/// A ref, a topic or an event. It may be kept, repeated in every answer, and written to the log,
+/// so it is not as long as a message may be.
+#[inline]
+fn scan_field<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<&'a str, Fault> {
+    let field = scanner.value(max_depth)?;
+    if field.len() > MAX_FIELD_SIZE { Err(Fault::FieldTooLong) } else { Ok(field) }
 }
 
 /// A push: `0 | four sizes | join_ref | ref | topic | event | payload`.
@@ -397,6 +411,41 @@ mod tests {
         let extra = |depth| v2(&format!("[1,1,1,1,1,{}]", nested(depth))).map(drop);
         assert_eq!(extra(MAX_DEPTH), Ok(()));
         assert!(extra(MAX_DEPTH + 1).is_err());
+    }
+
+    #[test]
+    fn only_payloads_may_be_long() {
+        let name = |size: usize| format!("\"{}\"", "x".repeat(size - 2));
+        for (version, parts) in [
+            (Version::V2, ["[JOIN_REF,", "REF,", "TOPIC,", "EVENT,", "PAYLOAD]"]),
+            (
+                Version::V1,
+                [
+                    "{\"join_ref\":JOIN_REF,",
+                    "\"ref\":REF,",
+                    "\"topic\":TOPIC,",
+                    "\"event\":EVENT,",
+                    "\"payload\":PAYLOAD}",
+                ],
+            ),
+        ] {
+            let decode = |long: usize, size: usize| {
+                let value = |part| if part == long { name(size) } else { "\"\"".to_owned() };
+                let names = ["JOIN_REF", "REF", "TOPIC", "EVENT", "PAYLOAD"];
+                let part = |(n, part): (usize, &&str)| part.replace(names[n], &value(n));
+                let text: String = parts.iter().enumerate().map(part).collect();
+                version.decode(false, text.as_bytes(), MAX_DEPTH).map(drop)
+            };
+            for field in 0..4 {
+                assert_eq!(decode(field, MAX_FIELD_SIZE), Ok(()));
+                let error = decode(field, MAX_FIELD_SIZE + 1);
+                assert!(matches!(error, Err(Malformed::FieldTooLong { .. })), "{error:?}");
+            }
+            assert_eq!(decode(4, 1 << 20), Ok(()));
+        }
+        let heartbeat = |size| format!("[null,{},\"phoenix\",\"heartbeat\",{{}}]", name(size));
+        assert!(heartbeat_ref(heartbeat(MAX_FIELD_SIZE).as_bytes()).is_some());
+        assert!(heartbeat_ref(heartbeat(MAX_FIELD_SIZE + 1).as_bytes()).is_none());
     }
 
     #[test]

@@ -159,6 +159,10 @@ impl fmt::Debug for RefBuf {
 /// and whoever nests one at all is trying something out.
 pub(super) const MAX_FIELD_DEPTH: usize = 8;
 
+/// Bytes of a ref, a topic or an event as it stands in the JSON: sixteen times what a binary message
+/// can say of them, so that escapes have room. A socket keeps two of them for each of its topics.
+pub(super) const MAX_FIELD_SIZE: usize = 4 << 10;
+
 /// Appends the normal form of a value that the scanner has passed.
 pub(super) fn normalise(raw: &str, out: &mut Vec<u8>) {
     const CHECKED: &str = "the scanner is stricter than serde_json";

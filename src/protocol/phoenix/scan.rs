@@ -14,6 +14,7 @@
 use std::borrow::Cow;
 
 use super::Malformed;
+use super::refs::MAX_FIELD_SIZE;
 
 /// A place in a text.
 pub(super) struct Scanner<'a> {
@@ -78,6 +79,7 @@ impl<'a> Scanner<'a> {
             Fault::TooDeep => Malformed::TooDeep { at },
             Fault::NumberOutOfRange => Malformed::NumberOutOfRange { at },
             Fault::LoneSurrogate => Malformed::LoneSurrogate { at },
+            Fault::FieldTooLong => Malformed::FieldTooLong { at, max: MAX_FIELD_SIZE },
         }
     }
 
@@ -104,6 +106,8 @@ pub(super) enum Fault {
     TooDeep,
     NumberOutOfRange,
     LoneSurrogate,
+    /// Of whoever uses the scanner: what it has just passed is longer than it may be there.
+    FieldTooLong,
 }
 
 /// What a string says, given as it stands in a text that the scanner has passed; `None` for any

@@ -14,6 +14,8 @@ pub(crate) struct Partial {
     pub(super) head: Head,
     /// The message of which some frames, or some bytes of one, have been read.
     pub(super) message: Option<Assembly>,
+    /// The caller's own, by which it knows the unfinished message again; zero until it is set.
+    pub(crate) mark: u64,
 }
 
 /// A frame's first bytes. A header fits in place; a control frame, rarely cut, is allocated.
@@ -21,7 +23,6 @@ pub(super) type Head = SmallVec<[u8; 16]>;
 
 impl Partial {
     /// Bytes of memory that this holds.
-    #[cfg(test)]
     pub(crate) fn buffered(&self) -> usize {
         let head = if self.head.spilled() { self.head.capacity() } else { 0 };
         let payload = self.message.as_ref().map_or(0, |message| message.payload.capacity());

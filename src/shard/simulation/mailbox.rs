@@ -103,6 +103,34 @@ fn who_can_not_queue_what_it_must_intercept_ends_and_its_client_is_told() {
 }
 
 #[test]
+fn what_waits_to_be_intercepted_is_bounded_in_bytes_too() {
+    let limits = Limits { max_mailbox_bytes: 35_000, ..Limits::default() };
+    let mut world = World::with_limits(1, limits);
+    for (sizes, ends) in [([10_000; 3].as_slice(), false), (&[50_000], false), (&[10_000; 4], true)]
+    {
+        let mut busy = world.join(0, Version::V2, "actor:1");
+        let mut idle = world.join(0, Version::V2, "actor:1");
+        busy.push("actor:1", "await", json!({"gate": "gate"}));
+        busy.push("actor:1", "echo", json!({}));
+        world.run();
+        for &size in sizes {
+            idle.push("actor:1", "intercepted", json!({"text": "x".repeat(size)}));
+            world.run();
+        }
+        world.app.gate("gate").open();
+        world.run();
+        let events: Vec<_> = busy.take().into_iter().map(|message| message.event).collect();
+        assert_eq!(events.contains(&"phx_error".to_owned()), ends, "{events:?}");
+        let heard = events.iter().filter(|event| *event == "intercepted").count();
+        assert_eq!(heard, if ends { 0 } else { sizes.len() });
+        world.app.gate("gate").close();
+        busy.finish();
+        idle.finish();
+        world.assert_rest();
+    }
+}
+
+#[test]
 fn a_leave_waits_its_turn_and_what_follows_it_is_not_heard() {
     let mut world = World::new(1);
     let mut client = world.join(0, Version::V2, "actor:1");
@@ -162,6 +190,61 @@ fn a_full_queue_between_shards_is_told_to_the_sender_and_served_to_its_end() {
     world.handle().broadcast("actor:1", "shout", json!({"text": "again"})).expect("there is room");
     world.run();
     assert_eq!(far.take_texts().len(), 1);
+}
+
+#[test]
+fn a_queue_between_shards_is_full_of_bytes_too() {
+    let limits = Limits { max_mesh_bytes: 35_000, ..Limits::default() };
+    let mut world = World::with_limits(2, limits);
+    let mut sender = world.join(0, Version::V2, "actor:1");
+    let mut far = world.join(1, Version::V2, "actor:1");
+    let large = |size| json!({"text": "x".repeat(size)});
+    for _ in 0..4 {
+        sender.push("actor:1", "shout", large(10_000));
+    }
+    world.run();
+    let events: Vec<_> = far.take().into_iter().map(|message| message.event).collect();
+    assert_eq!(events, ["shout", "shout", "shout", "phx_error"]);
+    assert_eq!(world.counts(0).mesh_full, 1);
+    // What was taken makes room, and there is always room for one.
+    for client in [&mut sender, &mut far] {
+        client.join("actor:1", json!({}));
+        world.run();
+        client.take();
+    }
+    for size in [10_000, 10_000, 10_000, 50_000] {
+        sender.push("actor:1", "shout", large(size));
+        world.run();
+    }
+    assert_eq!(far.take_texts().len(), 4);
+    assert_eq!(world.counts(0).mesh_full, 1);
+}
+
+#[test]
+fn an_inbox_is_full_of_bytes_too() {
+    let limits = Limits { max_inbox_bytes: 35_000, ..Limits::default() };
+    let mut world = World::with_limits(1, limits);
+    let mut client = world.join(0, Version::V2, "actor:1");
+    for sizes in [[10_000; 4].as_slice(), &[50_000], &[10_000; 3]] {
+        let handle = world.handle();
+        let sizes = sizes.to_vec();
+        let sending = thread::spawn(move || {
+            let text = |size| json!({"text": "x".repeat(size)});
+            let send = |size| handle.broadcast("actor:1", "shout", text(size)).is_ok();
+            sizes.into_iter().map(send).collect::<Vec<_>>()
+        });
+        let sent = sending.join().expect("it only sends");
+        // The first of all finds room however large it is.
+        let fits: Vec<_> = (0..sent.len()).map(|place| place < 3).collect();
+        assert_eq!(sent, fits);
+        world.run();
+        let shouts = client.take().iter().filter(|message| message.event == "shout").count();
+        assert_eq!(shouts, fits.iter().filter(|fits| **fits).count());
+        client.join("actor:1", json!({}));
+        world.run();
+        client.take();
+    }
+    assert_eq!(world.counts(0).inbox_full, 1);
 }
 
 #[test]

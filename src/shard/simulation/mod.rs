@@ -31,4 +31,5 @@ mod sending;
 mod slices;
 mod storm;
 mod strangers;
+mod unfinished;
 mod waking;

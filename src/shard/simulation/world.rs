@@ -1,6 +1,6 @@
 //! All shards of an endpoint on one thread, joined as they are when they have threads of their own.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::endpoint::Builder;
 use crate::handle::Handle;
 use crate::shard::counters::ShardCounts;
 use crate::shard::slices::SLICE;
-use crate::shard::{Next, Parts, Shard, Shared, start};
+use crate::shard::{Core, Next, Parts, Shard, Shared, start};
 use crate::testing::Version;
 
 pub(super) struct World {
@@ -90,6 +90,11 @@ impl World {
 
     pub(super) fn counts(&self, shard: usize) -> ShardCounts {
         self.shared.counters[shard].load()
+    }
+
+    /// The tables of a shard that has not ended.
+    pub(super) fn core(&self, shard: usize) -> Ref<'_, Core> {
+        self.lanes[shard].shard.as_ref().expect("it has not ended").local.core.borrow()
     }
 
     pub(super) fn shards(&self) -> usize {
@@ -185,6 +190,7 @@ impl World {
             let left = [counts.connections, counts.processes, counts.topics, counts.timers];
             assert_eq!(left, [0; 4], "connections, processes, topics, timers of shard {index}");
             assert!(core.slices.is_empty() && core.slices.bytes() == 0, "of shard {index}");
+            assert!(core.unfinished.is_empty(), "something unfinished is kept on shard {index}");
             assert!(core.deadlines.is_empty(), "somebody still has a deadline on shard {index}");
             assert_eq!(lane.kernel.borrow().open_connections(), 0, "the kernel of shard {index}");
         }

@@ -33,7 +33,7 @@ impl Core {
         let (now, begun) = (self.seconds(), self.seconds_begun());
         let deadline = begun + self.head_timeout();
         let phase = if self.admit() {
-            Phase::Head(Box::new(Head { peer, bytes: Vec::new(), deadline }))
+            Phase::Head(Box::new(Head::new(peer, deadline)))
         } else {
             self.counters.refused_connections += 1;
             tracing::debug!(%peer, "refused: there are too many connections");
@@ -45,7 +45,8 @@ impl Core {
             let step = EndingStep::Refuse;
             Phase::Ending(Box::new(Ending { step, deadline, partial: None, was_refused: true }))
         };
-        self.connections.insert(id, begun, phase);
+        self.connections.insert(id, begun);
+        self.put(id, phase);
         let idle_timeout = ceil_seconds(self.limits.idle_timeout);
         self.deadlines.insert(id, now, deadline.min(begun + idle_timeout));
     }
@@ -59,6 +60,10 @@ impl Core {
         let in_all = &self.shared.connections;
         if in_all.fetch_add(1, Ordering::Relaxed) >= self.limits.max_connections {
             in_all.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        if !self.make_room_for_handshake() {
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
         self.admissions.admitted += 1;

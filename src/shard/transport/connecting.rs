@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
+use super::Mark;
 use crate::io::ConnectionId;
 use crate::protocol::http::{self, AcceptKey, UpgradeError};
 use crate::protocol::phoenix::Version;
@@ -28,6 +29,7 @@ pub(crate) struct Connecting {
     pub(super) keep_alive: bool,
     /// What the client sent without waiting for the answer.
     pub(super) early: Vec<u8>,
+    pub(super) mark: Mark,
 }
 
 impl std::fmt::Debug for Connecting {
@@ -42,13 +44,13 @@ impl Local {
         let connecting = {
             let mut core = self.core.borrow_mut();
             let Some(connection) = core.connections.find(id) else { return };
-            match std::mem::take(&mut connection.phase) {
-                Phase::Connecting(connecting) => connecting,
-                other => {
-                    connection.phase = other;
-                    return;
-                }
+            if !matches!(connection.phase, Phase::Connecting(_)) {
+                return;
             }
+            let Phase::Connecting(connecting) = core.take_phase(id) else {
+                unreachable!("just seen");
+            };
+            connecting
         };
         self.poll_connect(id, connecting);
     }
@@ -72,7 +74,7 @@ impl Local {
         match polled {
             Ok(Poll::Pending) => {
                 connecting.connect = Some(connect);
-                self.core.borrow_mut().put_back(id, Phase::Connecting(connecting));
+                self.core.borrow_mut().put(id, Phase::Connecting(connecting));
             }
             Ok(Poll::Ready(Ok(connected))) => self.accept(id, *connecting, connected),
             Ok(Poll::Ready(Err(failure))) => self.refuse(id, &connecting, failure),
@@ -119,8 +121,7 @@ impl Local {
             return;
         }
         let deadline = core.seconds_begun() + core.head_timeout();
-        let head = Head { peer: connecting.peer, bytes: Vec::new(), deadline };
-        core.put_back(id, Phase::Head(Box::new(head)));
+        core.put(id, Phase::Head(Box::new(Head::new(connecting.peer, deadline))));
     }
 
     /// The application accepts: upgrades, if the request can be.
@@ -171,7 +172,7 @@ impl Core {
             channels: Default::default(),
             id: subscription,
         };
-        self.put_back(id, Phase::Open(Box::new(session)));
+        self.put(id, Phase::Open(Box::new(session)));
         self.counters.connected += 1;
         tracing::debug!(peer = %connecting.peer, "connected");
     }

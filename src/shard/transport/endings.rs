@@ -34,9 +34,11 @@ impl Local {
         if let Some(ending) = core.ending(id)
             && ending.step == EndingStep::AwaitClose
         {
-            (ending.step, ending.partial) = (step, partial);
+            ending.step = step;
             if step != EndingStep::AwaitClose {
                 core.ending.push(id);
+            } else if let Some(partial) = partial {
+                core.keep_partial(id, partial);
             }
         }
     }
@@ -81,6 +83,7 @@ impl Core {
         self.end_session(id, &Stop::Closed);
         if let Some(connection) = self.connections.remove(id) {
             self.dismiss(&connection);
+            self.unfinished.remove(&connection.phase);
             self.dead.push(Dead::Phase(connection.phase));
             self.closed.push(id);
         }
@@ -103,16 +106,13 @@ impl Core {
     /// Ends a socket's channels and subscriptions. The connection stays, on its way out.
     fn end_session(&mut self, id: ConnectionId, reason: &Stop) {
         let deadline = self.seconds_begun() + self.close_timeout();
-        let Some(connection) = self.connections.find(id) else { return };
-        let Phase::Open(session) = &mut connection.phase else { return };
+        let Some(session) = self.connections.session(id) else { return };
         let channels = std::mem::take(&mut session.channels);
         let subscription = session.id.take();
-        let partial = session.partial.take();
+        let partial = self.take_partial(id);
         let step = EndingStep::Close;
-        let ending =
-            Phase::Ending(Box::new(Ending { step, deadline, partial, was_refused: false }));
-        let open = std::mem::replace(&mut connection.phase, ending);
-        self.dead.push(Dead::Phase(open));
+        let ending = Ending { step, deadline, partial, was_refused: false };
+        self.put(id, Phase::Ending(Box::new(ending)));
         if let Some((topic, position)) = subscription {
             self.remove_subscriber(topic, position);
             self.topics.release(topic);
@@ -128,12 +128,18 @@ impl Core {
 
     pub(crate) fn begin_ending(&mut self, id: ConnectionId, step: EndingStep) {
         let (now, deadline) = (self.seconds(), self.seconds_begun() + self.close_timeout());
-        let Some(connection) = self.connections.find(id) else { return };
-        if let Phase::Ending(ending) = &mut connection.phase {
+        if self.connections.find(id).is_none() {
+            return;
+        }
+        if step != EndingStep::AwaitClose {
+            // Nothing that comes is looked at any more.
+            self.take_partial(id);
+        }
+        if let Some(ending) = self.ending(id) {
             (ending.step, ending.deadline) = (step, deadline);
         } else {
             let ending = Ending { step, deadline, partial: None, was_refused: false };
-            connection.phase = Phase::Ending(Box::new(ending));
+            self.put(id, Phase::Ending(Box::new(ending)));
         }
         self.deadlines.insert(id, now, deadline);
         self.ending.push(id);

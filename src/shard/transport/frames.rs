@@ -21,6 +21,7 @@ impl Local {
             (core.websocket_limits(), core.limits.max_json_depth, version)
         };
         let mut input = Input::new(partial, bytes, limits);
+        let mut is_same_message = true;
         loop {
             let (is_binary, bytes) = match input.next_message() {
                 Ok(None) => break,
@@ -42,6 +43,7 @@ impl Local {
                     return;
                 }
             };
+            is_same_message = false;
             if version == Version::V2
                 && let Some(message_ref) = phoenix::heartbeat_ref(bytes)
             {
@@ -60,9 +62,11 @@ impl Local {
                 return self.receive_ending(id, input);
             }
         }
-        if let Some(session) = self.core.borrow_mut().connections.session(id) {
-            session.partial = input.finish();
+        let Some(mut partial) = input.finish() else { return };
+        if !is_same_message {
+            partial.mark = 0;
         }
+        self.core.borrow_mut().keep_partial(id, partial);
     }
 }
 

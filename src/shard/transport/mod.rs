@@ -22,16 +22,18 @@ mod frames;
 
 mod endings;
 mod slow_readers;
+mod unfinished;
 
 use std::rc::Rc;
 
 use super::connection::{EndingStep, Head, Phase};
-use super::{Core, Dead, Local};
+use super::{Core, Local};
 use crate::io::ConnectionId;
 use crate::protocol::websocket::{Input, Partial};
 
 pub(crate) use admission::Admissions;
 pub(crate) use connecting::Connecting;
+pub(crate) use unfinished::{Mark, Unfinished};
 
 /// What to do with bytes that came.
 enum Received {
@@ -66,32 +68,33 @@ impl Core {
         let Some(connection) = self.connections.find(id) else { return Received::Nothing };
         connection.heard = heard;
         match &mut connection.phase {
-            Phase::Open(session) => Received::Socket(session.partial.take()),
-            Phase::Head(_) => match std::mem::take(&mut connection.phase) {
+            Phase::Open(session) if session.partial.is_none() => Received::Socket(None),
+            Phase::Open(_) => Received::Socket(self.take_partial(id)),
+            Phase::Head(_) => match self.take_phase(id) {
                 Phase::Head(head) => Received::Head(head),
                 _ => unreachable!("just seen"),
             },
-            Phase::Connecting(connecting) => {
-                connecting.early.extend_from_slice(bytes);
-                if connecting.early.len() > max_early {
+            Phase::Connecting(_) => {
+                let Phase::Connecting(mut connecting) = self.take_phase(id) else {
+                    unreachable!("just seen");
+                };
+                let too_much = connecting.early.len() + bytes.len() > max_early;
+                if too_much {
                     tracing::info!(peer = %connecting.peer, "refused: too much sent before connect");
+                } else {
+                    connecting.early.extend_from_slice(bytes);
+                }
+                self.put(id, Phase::Connecting(connecting));
+                if too_much {
                     self.close_now(id);
                 }
                 Received::Nothing
             }
             Phase::Ending(ending) if ending.step == EndingStep::AwaitClose => {
-                Received::Ending(ending.partial.take())
+                Received::Ending(self.take_partial(id))
             }
             Phase::Ending(ending) if ending.step == EndingStep::Refuse => Received::Refused,
             Phase::Ending(_) | Phase::Empty => Received::Nothing,
-        }
-    }
-
-    /// Gives a connection back its phase, which was taken out to be worked with.
-    fn put_back(&mut self, id: ConnectionId, phase: Phase) {
-        match self.connections.find(id) {
-            Some(connection) => connection.phase = phase,
-            None => self.dead.push(Dead::Phase(phase)),
         }
     }
 

@@ -33,6 +33,7 @@ impl Local {
         bytes: &mut [u8],
     ) {
         if head.bytes.is_empty() {
+            head.mark = 0;
             return self.receive_requests(id, head, bytes);
         }
         // The beginning came before: the whole is looked at in the connection's own buffer.
@@ -51,7 +52,7 @@ impl Local {
                 }
                 Ok(None) => {
                     head.bytes.extend_from_slice(rest);
-                    self.core.borrow_mut().put_back(id, Phase::Head(head));
+                    self.core.borrow_mut().put(id, Phase::Head(head));
                     return;
                 }
                 Err(error) => {
@@ -68,6 +69,7 @@ impl Local {
                 Handled::Answered => {
                     let core = self.core.borrow();
                     head.deadline = core.seconds_begun() + core.head_timeout();
+                    head.mark = 0;
                 }
                 Handled::Last => {
                     self.core.borrow_mut().begin_ending(id, EndingStep::Shutdown);
@@ -153,6 +155,7 @@ impl Local {
             peer,
             keep_alive: head.keep_alive(),
             early: Vec::new(),
+            mark: 0,
         }))
     }
 }

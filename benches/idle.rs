@@ -10,7 +10,7 @@ mod baseline;
 mod harness;
 
 use baseline::{Answer, Script};
-use harness::crowd::Crowd;
+use harness::crowd::{Crowd, Guests};
 use harness::memory::{self, Memory};
 use harness::subject::{Server, Subject};
 use harness::table::{Figures, head};
@@ -53,7 +53,9 @@ fn round(bench: &Bench, subject: Subject, clients: usize) -> Result<Round, Box<d
     let server = Server::spawn(subject, bench.arguments.server_cpu)?;
     server.rest()?;
     let (start, slabs) = (server.memory()?, memory::slabs()?);
-    let crowd = Crowd::gather(server.address(), clients, bench.arguments.client_cpu)?;
+    let (address, cpu) = (server.address(), bench.arguments.client_cpu);
+    let guests = Guests { server: address, clients, rooms: 0..ROOMS, cpu, nice: 0 };
+    let crowd = Crowd::gather(&guests)?;
     server.rest()?;
     let (joined, slabs) = (server.memory()?, memory::slabs()? as f64 - slabs as f64);
     drop(crowd);

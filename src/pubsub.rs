@@ -138,5 +138,6 @@ impl From<EncodeError> for BroadcastError {
     }
 }
 
-/// Header, brackets, quotes, nulls and commas around the three variable parts, for both versions.
-const FRAME_OVERHEAD: usize = 64;
+/// Header, brackets, quotes, nulls and commas around the three variable parts, for both versions: as
+/// much as the encoders ask for, who would otherwise move the frame to one of twice its size.
+const FRAME_OVERHEAD: usize = 112;

@@ -24,7 +24,7 @@ mod lobby;
 pub(crate) mod memory;
 pub(crate) mod subject;
 pub(crate) mod table;
-mod usage;
+pub(crate) mod usage;
 
 use subject::{Server, Subject};
 use table::Table;
@@ -66,6 +66,12 @@ pub(crate) struct Arguments {
     /// The first address from which those clients connect.
     #[arg(long, hide = true, default_value = "127.0.0.1")]
     source: Ipv4Addr,
+    /// The first room of those clients, and the one behind their last.
+    #[arg(long, hide = true, num_args = 2)]
+    rooms: Vec<usize>,
+    /// How far they stand back where others want their core.
+    #[arg(long, hide = true, default_value_t = 0)]
+    nice: i32,
     /// What cargo says to every bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -250,7 +256,7 @@ pub(crate) fn run(
     let result = if let Some(subject) = arguments.serve {
         subject.serve(arguments.server_cpu, script)
     } else if let Some(server) = arguments.crowd {
-        crowd::be(server, &arguments, script.rooms())
+        crowd::be(server, &arguments)
     } else {
         table::announce(name);
         let mut bench = Bench { arguments, rooms: script.rooms(), table: Table::default() };
@@ -290,4 +296,4 @@ pub(crate) const PATH: &str = "/socket/websocket?vsn=2.0.0";
 pub(crate) const SHARE_OF_HIGHEST_RATE: f64 = 0.6;
 
 /// Beyond it the client may be what is measured.
-const MAX_CLIENT_BUSY: f64 = 0.95;
+pub(crate) const MAX_CLIENT_BUSY: f64 = 0.95;

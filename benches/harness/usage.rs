@@ -11,6 +11,8 @@ pub(crate) struct Usage {
     threads: BTreeMap<u32, Duration>,
     user: Duration,
     system: Duration,
+    /// How often a thread gave up its core because it had nothing to do, all threads together.
+    sleeps: u64,
 }
 
 /// What a process spent between two looks.
@@ -21,6 +23,8 @@ pub(crate) struct Spent {
     /// is. A sum over many rounds says more than a round.
     pub(crate) user: Duration,
     pub(crate) system: Duration,
+    /// How often one of its threads went to sleep.
+    pub(crate) sleeps: u64,
 }
 
 impl Usage {
@@ -28,12 +32,16 @@ impl Usage {
     /// counted up to the last tick.
     pub(crate) fn of(id: u32) -> io::Result<Self> {
         let mut threads = BTreeMap::new();
+        let mut sleeps = 0;
         for entry in fs::read_dir(format!("/proc/{id}/task"))? {
             let entry = entry?;
             let thread = entry.file_name().to_string_lossy().parse().map_err(io::Error::other)?;
             // A thread may end between being listed and being read.
             let Ok(times) = fs::read_to_string(entry.path().join("schedstat")) else { continue };
             threads.insert(thread, Duration::from_nanos(number(times.split(' ').next())?));
+            let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+            let count = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+            sleeps += number(count).unwrap_or(0);
         }
         let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
         // The second field is the command, in brackets, and may hold anything.
@@ -41,7 +49,7 @@ impl Usage {
         let mut times = fields.split_whitespace().skip(11).map(|ticks| ticks_of(Some(ticks)));
         let user = times.next().unwrap_or_else(|| ticks_of(None))?;
         let system = times.next().unwrap_or_else(|| ticks_of(None))?;
-        Ok(Self { threads, user, system })
+        Ok(Self { threads, user, system, sleeps })
     }
 
     /// What was spent since an `earlier` look.
@@ -56,7 +64,7 @@ impl Usage {
             // A thread has taken its time with it; the process' own count, in ticks, still has it.
             user + system
         };
-        Spent { total, user, system }
+        Spent { total, user, system, sleeps: self.sleeps.saturating_sub(earlier.sleeps) }
     }
 }
 

@@ -647,6 +647,9 @@ fn send_reply<C: Channel>(cx: &Context<'_, C>, reply: Reply) -> Result<(), Crash
 
 #[cfg(test)]
 mod tests {
+    use super::super::connection::Connection;
+    use super::super::session::Session;
+    use super::super::topics::Subscriber;
     use super::*;
     use crate::event::NoEvents;
     use crate::socket::ConnectInfo;
@@ -692,6 +695,32 @@ mod tests {
         type Resting = ChannelCell<Counter, std::future::Ready<(Box<Seat<Counter>>, Outcome)>>;
         assert_eq!(size_of::<Resting>(), CELL);
         assert_eq!(size_of::<Seat<Counter>>() - size_of::<Option<Counter>>(), SEAT);
+    }
+
+    /// What `benches/README.md` tells of an idle client, where its topic is not counted.
+    #[test]
+    fn a_joined_client_at_rest_takes_less_than_400_bytes() {
+        let seat = SEAT + size_of::<Option<()>>().next_multiple_of(align_of::<Seat<Counter>>());
+        let parts = [
+            ("connection", size_of::<Connection>()),
+            ("its slot and its deadline", 2 * size_of::<ConnectionId>()),
+            ("session", allocated(size_of::<Session>())),
+            ("the application's socket", allocated(size_of::<[usize; 2]>())),
+            ("process", PROCESS),
+            ("its cell", allocated(CELL)),
+            ("its seat, with a state of no size", allocated(seat)),
+            ("subscriber", size_of::<Subscriber>()),
+        ];
+        for (part, bytes) in parts {
+            println!("{bytes:4} {part}");
+        }
+        let sum: usize = parts.iter().map(|(_, bytes)| bytes).sum();
+        assert!(sum < 400, "{sum} bytes");
+    }
+
+    /// What glibc's allocator takes for so many bytes: a header of eight, in steps of sixteen.
+    fn allocated(bytes: usize) -> usize {
+        (bytes + 8).next_multiple_of(16).max(32)
     }
 
     fn info(number: u32) -> Mail {

@@ -88,7 +88,7 @@ pub(crate) struct Shared {
 }
 
 pub(crate) mod counters;
-use counters::Counters;
+use counters::ShardCounts;
 
 impl Shared {
     /// Tells every shard to close its sockets and to end.
@@ -130,7 +130,7 @@ pub(crate) struct Core {
     pub(crate) mesh: Mesh,
     pub(crate) timers: Timers,
     pub(crate) deadlines: Deadlines,
-    pub(crate) counters: Counters,
+    pub(crate) counters: ShardCounts,
     started: Instant,
     /// The instant of this turn.
     pub(crate) now: Instant,
@@ -245,7 +245,7 @@ impl<I: Io> Shard<I> {
             mesh,
             timers: Timers::default(),
             deadlines: Deadlines::new(),
-            counters: Counters::default(),
+            counters: ShardCounts::default(),
             started: now,
             now,
             draining: None,

@@ -363,11 +363,11 @@ pub(crate) enum Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// The callback, and the client's event if that is what it is for.
-    pub(crate) fn name(&self) -> (&'static str, Option<Field<'a>>) {
+    /// The callback, and the client's event if it is for one (that has a plain name).
+    pub(crate) fn name(&self) -> (&'static str, Option<&'a str>) {
         let callback = match self {
             Self::Join { .. } => "join",
-            Self::Event { event, .. } => return ("handle_in", Some(event.clone())),
+            Self::Event { event, .. } => return ("handle_in", event.as_borrowed()),
             Self::Out(_) => "handle_out",
             Self::Broadcast(_) => "handle_broadcast",
             Self::Gap(_) => "handle_gap",

@@ -69,10 +69,9 @@ impl Local {
 
     /// Says that it was this callback which held up the shard.
     #[cold]
-    fn tell_hold(&self, id: ProcessId, (callback, event): (&'static str, Option<Field<'_>>)) {
+    fn tell_hold(&self, id: ProcessId, (callback, event): (&'static str, Option<&str>)) {
         let mut core = self.core.borrow_mut();
         core.counters.holds += 1;
-        let event = event.as_ref().and_then(Field::as_text).unwrap_or_default();
         let topic = core.topic_of(id);
         let channel = core.channel_of(id);
         let shard = core.shard;
@@ -90,7 +89,7 @@ impl Local {
     fn poll(
         self: &Rc<Self>,
         id: ProcessId,
-        name: (&'static str, Option<Field<'_>>),
+        name: (&'static str, Option<&str>),
         poll: impl FnOnce(&mut dyn Cell, &mut TaskContext<'_>) -> Poll<Outcome>,
     ) -> Option<Call<'static>> {
         let (mut cell, alarm) = {

@@ -91,7 +91,15 @@ impl Core {
             self.answer_heartbeat(id, message.message_ref.clone());
             return Next::Nothing;
         }
-        let process = self.topics.find(topic).and_then(|index| session.channel(index));
+        let process = match &session.channels[..] {
+            // A socket with few channels has them compared, which is quicker than to hash.
+            few @ ([] | [_] | [_, _] | [_, _, _]) => {
+                let is_it =
+                    |(index, _): &&(TopicIndex, ProcessId)| **self.topics.name(*index) == *topic;
+                few.iter().find(is_it).map(|(_, process)| *process)
+            }
+            _ => self.topics.find(topic).and_then(|index| session.channel(index)),
+        };
         match (process, event) {
             (None, "phx_join") => self.begin_join(id, topic, message, None),
             (None, "phx_leave") => {

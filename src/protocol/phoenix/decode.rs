@@ -3,24 +3,29 @@
 use std::str;
 
 use super::refs::{MAX_FIELD_DEPTH, MAX_FIELD_SIZE};
-use super::scan::{Fault, Scanner, as_text};
+use super::scan::{Fault, Scanner, as_text, plain_len};
 use super::{Field, Message, RawPayload, Ref, Version};
 
 impl Version {
-    /// Cuts one WebSocket message into its parts.
+    /// Cuts one message into its parts.
     ///
-    /// Everything in it is checked here, the payload included: that it is JSON and UTF-8, with
-    /// containers at most `max_depth` deep, and that it fits the doubles and strings of whoever
-    /// reads it. V1 has no binary messages and takes their bytes for text.
-    pub(crate) fn decode(
+    /// Everything in it is checked here, the payload included: that it is JSON with containers at
+    /// most `max_depth` deep, and that it fits the doubles and strings of whoever reads it.
+    pub(crate) fn decode(self, text: &str, max_depth: usize) -> Result<Message<'_>, Malformed> {
+        match self {
+            Self::V2 => decode_array(text, max_depth),
+            Self::V1 => decode_object(text, max_depth),
+        }
+    }
+
+    /// The same for a binary WebSocket message. V1 has none and takes their bytes for text.
+    pub(crate) fn decode_binary(
         self,
-        binary: bool,
         bytes: &[u8],
         max_depth: usize,
     ) -> Result<Message<'_>, Malformed> {
         match self {
-            Self::V2 if binary => decode_binary(bytes),
-            Self::V2 => decode_array(as_utf8(bytes)?, max_depth),
+            Self::V2 => decode_binary(bytes),
             Self::V1 => decode_object(as_utf8(bytes)?, max_depth),
         }
     }
@@ -78,6 +83,19 @@ pub(crate) fn heartbeat_ref(bytes: &[u8]) -> Option<&[u8]> {
 
 /// `[join_ref, ref, topic, event, payload]`, and whatever follows.
 fn decode_array(text: &str, max_depth: usize) -> Result<Message<'_>, Malformed> {
+    if let Some((fields, rest)) = usual_fields(text) {
+        let [join_ref, message_ref, topic, event] = fields;
+        let mut scanner = Scanner::behind(text, rest);
+        let payload =
+            scan_payload(&mut scanner, max_depth).map_err(|fault| scanner.malformed(fault))?;
+        return Ok(Message {
+            join_ref: Ref::from_json(join_ref.as_bytes()),
+            message_ref: Ref::from_json(message_ref.as_bytes()),
+            topic: topic[1..topic.len() - 1].into(),
+            event: event[1..event.len() - 1].into(),
+            payload: RawPayload::Json(payload.as_bytes()),
+        });
+    }
     let mut scanner = Scanner::new(text);
     let [join_ref, message_ref, topic, event, payload] =
         scan_array(&mut scanner, max_depth).map_err(|fault| scanner.malformed(fault))?;
@@ -88,6 +106,27 @@ fn decode_array(text: &str, max_depth: usize) -> Result<Message<'_>, Malformed> 
         event: Field::new(event),
         payload: RawPayload::Json(payload.as_bytes()),
     })
+}
+
+/// The first four fields of a list as clients write it: strings without escapes, or null for a ref,
+/// and no space between them. `None`: the scanner is to look at it.
+fn usual_fields(text: &str) -> Option<([&str; 4], &str)> {
+    let mut rest = text.strip_prefix('[')?;
+    let mut fields = [""; 4];
+    for (index, field) in fields.iter_mut().enumerate() {
+        let size = match rest.as_bytes() {
+            [b'"', string @ ..] => plain_len(string) + 2,
+            [b'n', b'u', b'l', b'l', ..] if index < 2 => 4,
+            _ => return None,
+        };
+        (*field, rest) = rest.split_at_checked(size)?;
+        // Where a plain string ends there may be an escape instead of a quote.
+        if !matches!(field.as_bytes(), [.., b'"' | b'l']) || size > MAX_FIELD_SIZE {
+            return None;
+        }
+        rest = rest.strip_prefix(',')?;
+    }
+    Some((fields, rest))
 }
 
 fn scan_array<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<[&'a str; 5], Fault> {
@@ -101,13 +140,19 @@ fn scan_array<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<[&'a st
     scanner.expect(b',')?;
     let event = scan_field(scanner, field_depth)?;
     scanner.expect(b',')?;
+    let payload = scan_payload(scanner, max_depth)?;
+    Ok([join_ref, message_ref, topic, event, payload])
+}
+
+/// The payload, and all that may follow it in a list.
+fn scan_payload<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<&'a str, Fault> {
     let payload = scanner.value(max_depth)?;
     while scanner.eat(b',') {
         scanner.value(max_depth)?;
     }
     scanner.expect(b']')?;
     scanner.end()?;
-    Ok([join_ref, message_ref, topic, event, payload])
+    Ok(payload)
 }
 
 /// `{"topic": …, "event": …, "payload": …, "ref": …, "join_ref": …}`, the last one optional.
@@ -191,8 +236,6 @@ fn decode_binary(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
     })
 }
 
-/// WebSocket has checked its text messages already, but not the binary ones that V1 takes for
-/// text, and a long poll nothing. For ASCII it is a matter of nanoseconds.
 fn as_utf8(bytes: &[u8]) -> Result<&str, Malformed> {
     str::from_utf8(bytes).map_err(|error| Malformed::NotUtf8 { at: error.valid_up_to() })
 }
@@ -210,16 +253,33 @@ mod tests {
 
     const MAX_DEPTH: usize = 64;
 
+    /// Decodes a WebSocket message of either kind.
+    fn decode(version: Version, binary: bool, bytes: &[u8]) -> Result<Message<'_>, Malformed> {
+        decode_deep(version, binary, bytes, MAX_DEPTH)
+    }
+
+    fn decode_deep(
+        version: Version,
+        binary: bool,
+        bytes: &[u8],
+        max_depth: usize,
+    ) -> Result<Message<'_>, Malformed> {
+        match binary {
+            true => version.decode_binary(bytes, max_depth),
+            false => version.decode(as_utf8(bytes)?, max_depth),
+        }
+    }
+
     fn v1(text: &str) -> Result<Message<'_>, Malformed> {
-        Version::V1.decode(false, text.as_bytes(), MAX_DEPTH)
+        decode(Version::V1, false, text.as_bytes())
     }
 
     fn v2(text: &str) -> Result<Message<'_>, Malformed> {
-        Version::V2.decode(false, text.as_bytes(), MAX_DEPTH)
+        decode(Version::V2, false, text.as_bytes())
     }
 
     fn binary(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
-        Version::V2.decode(true, bytes, MAX_DEPTH)
+        decode(Version::V2, true, bytes)
     }
 
     fn message<'a>(
@@ -321,7 +381,7 @@ mod tests {
         ] {
             assert_eq!(v1(text), Ok(expected.clone()), "{text}");
             // Bytes in a binary message are no different to this version.
-            assert_eq!(Version::V1.decode(true, text.as_bytes(), MAX_DEPTH), Ok(expected));
+            assert_eq!(decode(Version::V1, true, text.as_bytes()), Ok(expected));
         }
     }
 
@@ -338,7 +398,7 @@ mod tests {
         for text in ["", "{}", "[]", "null", "{", r#"["1","2","t","e",{}]"#] {
             assert!(v1(text).is_err(), "{text}");
         }
-        assert!(Version::V1.decode(true, b"\x00\x00\x00\x01\x01te", MAX_DEPTH).is_err());
+        assert!(decode(Version::V1, true, b"\x00\x00\x00\x01\x01te").is_err());
     }
 
     #[test]
@@ -376,12 +436,12 @@ mod tests {
         let text = r#"["\u00311",{"r":[1.5e3,-0]},"rööm:1","new\n_msg",{"a":[true,{"b":"\ud83d\udc26"}]},0]"#;
         assert!(v2(text).is_ok());
         for end in 0..text.len() {
-            assert!(Version::V2.decode(false, &text.as_bytes()[..end], MAX_DEPTH).is_err());
+            assert!(decode(Version::V2, false, &text.as_bytes()[..end]).is_err());
         }
         let text = r#"{"topic":"rööm:1","event":"e","payload":[null],"ref":1,"join_ref":false}"#;
         assert!(v1(text).is_ok());
         for end in 0..text.len() {
-            assert!(Version::V1.decode(false, &text.as_bytes()[..end], MAX_DEPTH).is_err());
+            assert!(decode(Version::V1, false, &text.as_bytes()[..end]).is_err());
         }
         let bytes = b"\x00\x01\x01\x07\x0737test:jsbin_len";
         assert!(binary(bytes).is_ok());
@@ -395,7 +455,7 @@ mod tests {
         let broken = b"[null,null,\"t\xff\",\"e\",{}]";
         for version in [Version::V1, Version::V2] {
             let error = Malformed::NotUtf8 { at: 13 };
-            assert_eq!(version.decode(false, broken, MAX_DEPTH), Err(error));
+            assert_eq!(decode(version, false, broken), Err(error));
         }
     }
 
@@ -434,7 +494,7 @@ mod tests {
                 let names = ["JOIN_REF", "REF", "TOPIC", "EVENT", "PAYLOAD"];
                 let part = |(n, part): (usize, &&str)| part.replace(names[n], &value(n));
                 let text: String = parts.iter().enumerate().map(part).collect();
-                version.decode(false, text.as_bytes(), MAX_DEPTH).map(drop)
+                decode(version, false, text.as_bytes()).map(drop)
             };
             for field in 0..4 {
                 assert_eq!(decode(field, MAX_FIELD_SIZE), Ok(()));
@@ -568,7 +628,7 @@ mod tests {
             let parts: Vec<_> = parts.into_iter().map(held).collect::<Option<_>>()?;
             parts.first_chunk().copied()
         });
-        assert_same_parts(Version::V2.decode(false, bytes, MAX_DEPTH).ok(), parts);
+        assert_same_parts(decode(Version::V2, false, bytes).ok(), parts);
     }
 
     fn assert_object_as_serde(bytes: &[u8]) {
@@ -580,7 +640,7 @@ mod tests {
             let join_ref = part("join_ref").unwrap_or("null");
             Some([join_ref, part("ref")?, part("topic")?, part("event")?, part("payload")?])
         });
-        assert_same_parts(Version::V1.decode(false, bytes, MAX_DEPTH).ok(), parts);
+        assert_same_parts(decode(Version::V1, false, bytes).ok(), parts);
     }
 
     proptest! {
@@ -607,8 +667,8 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>, max_depth in 0..100_usize) {
             for (version, binary) in [Version::V1, Version::V2].into_iter().zip([false, true]) {
-                drop(version.decode(binary, &bytes, max_depth));
-                drop(version.decode(!binary, &bytes, max_depth));
+                drop(decode_deep(version, binary, &bytes, max_depth));
+                drop(decode_deep(version, !binary, &bytes, max_depth));
             }
             let _ = heartbeat_ref(&bytes);
             // Most random bytes are refused as no push at all, so begin one.

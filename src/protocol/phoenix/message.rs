@@ -36,14 +36,12 @@ impl<'a> Field<'a> {
             None => Self::Other(raw.as_bytes()),
         }
     }
-}
 
-impl Field<'_> {
-    /// The string, if it is one.
-    pub(crate) fn as_text(&self) -> Option<&str> {
+    /// The string, if it is one as it came.
+    pub(crate) fn as_borrowed(&self) -> Option<&'a str> {
         match self {
-            Self::Text(text) => Some(text),
-            Self::Other(_) => None,
+            Self::Text(Cow::Borrowed(text)) => Some(text),
+            Self::Text(Cow::Owned(_)) | Self::Other(_) => None,
         }
     }
 }

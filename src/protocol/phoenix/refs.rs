@@ -120,8 +120,15 @@ impl fmt::Debug for Ref<'_> {
 }
 
 /// A [`Ref`] to be kept: 24 bytes, and none on the heap for up to 16 bytes of JSON.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(crate) struct RefBuf(SmallVec<[u8; 16]>);
+
+impl Clone for RefBuf {
+    /// All bytes in one go: the derived one takes them one by one.
+    fn clone(&self) -> Self {
+        Self(SmallVec::from_slice(&self.0))
+    }
+}
 
 impl RefBuf {
     pub(crate) fn null() -> Self {

@@ -28,6 +28,11 @@ impl<'a> Scanner<'a> {
         Self { text, rest: text.as_bytes() }
     }
 
+    /// The place in `text` where only `rest` is left of it.
+    pub(super) fn behind(text: &'a str, rest: &'a str) -> Self {
+        Self { text, rest: rest.as_bytes() }
+    }
+
     /// Steps over one value, in which containers may stand `max_depth` deep, and gives it without
     /// the white space around it.
     #[inline]
@@ -338,6 +343,11 @@ impl Containers {
 #[inline]
 pub(super) fn plain_len(bytes: &[u8]) -> usize {
     let mut rest = bytes;
+    while let Some((sixteen, after)) = rest.split_first_chunk()
+        && !has_special(sixteen)
+    {
+        rest = after;
+    }
     while let Some((eight, after)) = rest.split_first_chunk() {
         let special = special_bytes(u64::from_le_bytes(*eight));
         if special != 0 {
@@ -347,6 +357,17 @@ pub(super) fn plain_len(bytes: &[u8]) -> usize {
     }
     let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
     bytes.len() - rest.len() + rest.iter().position(special).unwrap_or(rest.len())
+}
+
+/// Whether one of these is special. Written so that the loop becomes a few instructions on a vector,
+/// half as many for a byte as eight at a time need.
+#[inline]
+fn has_special(bytes: &[u8; 16]) -> bool {
+    let mut any = 0;
+    for &byte in bytes {
+        any |= u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
+    }
+    any != 0
 }
 
 /// Marks the special bytes among eight with their highest bit.

@@ -23,10 +23,19 @@ impl Local {
         let mut input = Input::new(partial, bytes, limits);
         let mut is_same_message = true;
         loop {
-            let (is_binary, bytes) = match input.next_message() {
+            let decoded = match input.next_message() {
                 Ok(None) => break,
-                Ok(Some(Message::Text(text))) => (false, text.as_bytes()),
-                Ok(Some(Message::Binary(bytes))) => (true, bytes),
+                Ok(Some(Message::Text(text))) => {
+                    if version == Version::V2
+                        && let Some(message_ref) = phoenix::heartbeat_ref(text.as_bytes())
+                    {
+                        self.core.borrow_mut().answer_heartbeat(id, Ref::from_json(message_ref));
+                        is_same_message = false;
+                        continue;
+                    }
+                    version.decode(text, max_depth)
+                }
+                Ok(Some(Message::Binary(bytes))) => version.decode_binary(bytes, max_depth),
                 Ok(Some(Message::Ping(payload))) => {
                     self.core.borrow_mut().pong(id, payload);
                     continue;
@@ -44,13 +53,7 @@ impl Local {
                 }
             };
             is_same_message = false;
-            if version == Version::V2
-                && let Some(message_ref) = phoenix::heartbeat_ref(bytes)
-            {
-                self.core.borrow_mut().answer_heartbeat(id, Ref::from_json(message_ref));
-                continue;
-            }
-            match version.decode(is_binary, bytes, max_depth) {
+            match decoded {
                 Ok(message) => self.handle_message(id, &message),
                 Err(error) => {
                     tracing::debug!(%error, "closing a socket");

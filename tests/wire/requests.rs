@@ -102,6 +102,7 @@ fn the_connection_lives_as_long_as_the_request_says() {
         ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", true),
         ("GET / HTTP/1.1\r\nhost: a\r\nconnection: Close\r\n\r\n", false),
         ("GET / HTTP/1.0\r\n\r\n", false),
+        ("GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", false),
     ] {
         let mut raw = Raw::connect(server.addr(0));
         raw.send(request);

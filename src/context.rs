@@ -170,7 +170,11 @@ impl<'a, C: Channel> Context<'a, C> {
         T: Send + 'static,
         W: FnOnce() -> T + Send + 'static,
     {
-        Blocking::new(&self.env.route.local.shared.blocking, work)
+        let blocking = Blocking::new(&self.env.route.local.shared.blocking, work);
+        if blocking.was_refused() {
+            self.env.core().counters.overloaded += 1;
+        }
+        blocking
     }
 
     /// Subscribes the channel to another topic: its broadcasts come to

@@ -138,6 +138,12 @@ impl<T: Send + 'static> Blocking<T> {
         }
         Self { state }
     }
+
+    /// Whether it has failed already, because there was no room for it or no thread.
+    pub(crate) fn was_refused(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*state, State::Done(Err(BlockingError::Full | BlockingError::NoThread)))
+    }
 }
 
 fn finish<T>(state: &Mutex<State<T>>, result: Result<T, BlockingError>) {

@@ -45,15 +45,28 @@ figures! {
     refused_connections,
     /// Connections closed because the shard had too much that was unfinished.
     unfinished,
+    /// Connections closed because no whole request came in its time.
+    slow_requests,
+    /// Requests refused and sockets closed for a head, a frame or a message that was too large.
+    oversized,
+    /// Requests refused and sockets closed for what could not be read; what is nested too deep or
+    /// has too long a name is among it.
+    malformed,
     /// Sockets opened since the start.
     connected,
     /// Sockets ended since the start.
     disconnected,
+    /// Joins refused because the socket had as many channels as it may.
+    refused_joins,
+    /// Sockets closed because nothing came from them.
+    idle,
+    /// Channels and connections dropped because they did not end in their time.
+    overdue,
     /// Callbacks that failed or panicked since the start.
     crashes,
     /// Callbacks that held up the shard for more than 100 ms.
     holds,
-    /// Messages refused, and channels ended, because a queue was full.
+    /// Messages and blocking work refused, and channels ended, because a queue was full.
     overloaded,
     /// Connections closed because their reader did not read.
     slow_readers,

@@ -77,19 +77,38 @@ impl Core {
                 _ => deadline,
             });
         }
+        let counters = &mut self.counters;
         match &connection.phase {
             Phase::Open(_) => {
+                counters.idle += 1;
                 tracing::debug!("closing a socket that was silent");
                 self.close_socket(id, 1002, &Stop::Closed);
             }
+            Phase::Connecting(_) | Phase::Empty => {
+                counters.idle += 1;
+                self.close_now(id);
+            }
             // Who has not begun to ask is told nothing: that could be taken for the answer to a
             // request that is on its way.
-            Phase::Head(head) if !head.bytes.is_empty() => {
+            Phase::Head(head) if head.bytes.is_empty() => {
+                counters.slow_requests += 1;
+                self.close_now(id);
+            }
+            Phase::Head(head) => {
+                counters.slow_requests += 1;
                 tracing::info!(peer = %head.peer, "refused a request that took too long");
                 self.respond(id, &Response::new(408), false, false);
                 self.begin_ending(id, EndingStep::Shutdown);
             }
-            _ => self.close_now(id),
+            Phase::Ending(ending) => {
+                let asks_nothing = ending.step == EndingStep::Refuse;
+                *(if asks_nothing {
+                    &mut counters.slow_requests
+                } else {
+                    &mut counters.overdue
+                }) += 1;
+                self.close_now(id);
+            }
         }
         None
     }

@@ -429,6 +429,7 @@ impl Core {
         if self.processes.find(id).is_none() {
             return;
         }
+        self.counters.overdue += 1;
         tracing::warn!(topic = %self.topic_of(id), "a callback did not end in time: dropped");
         let process = self.process(id);
         if process.status != Status::Closing {

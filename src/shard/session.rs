@@ -223,6 +223,7 @@ impl Core {
             return Next::Nothing;
         };
         if session.channels.len() >= mount.max_topics {
+            self.counters.refused_joins += 1;
             let max = mount.max_topics;
             tracing::error!(topic, max, "reached the limit of channels per socket");
             let response = reason("too many channels joined");

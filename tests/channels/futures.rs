@@ -168,6 +168,7 @@ fn blocking_work_beyond_the_queue_is_refused() {
         let second = client.push("wait:2", "block", json!({}));
         let third = client.push("wait:3", "block", json!({}));
         assert_eq!(client.reply(third).unwrap().response, json!({"full": true}));
+        world.server.await_counts(|counts| counts.iter().any(|c| c.overloaded > 0));
         world.open("work");
         for sent in [first, second] {
             assert_eq!(client.reply(sent).unwrap().response, json!(42));

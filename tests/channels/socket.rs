@@ -196,6 +196,7 @@ fn channels_are_counted_from_their_joining_to_their_having_left() {
         let joining = client.send_join("room:1", Plan::join([wait("join")]));
         assert!(client.join("room:2", json!({})).unwrap().is_ok());
         assert_eq!(client.join("room:3", json!({})).unwrap().response, too_many);
+        world.server.await_counts(|counts| counts[0].refused_joins > 0);
         world.open("join");
         assert!(client.reply(joining).unwrap().is_ok());
         // … one that is joined again…

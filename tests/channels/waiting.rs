@@ -295,6 +295,9 @@ fn a_callback_that_never_ends_is_dropped_after_its_connection() {
     // shows: diff.end-takes-five-seconds-at-most
     everywhere(|world, version| {
         assert_eq!(simurgh::Limits::default().terminate_timeout, Duration::from_secs(5));
+        let overdue =
+            |counts: &[simurgh::ShardCounts]| counts.iter().map(|c| c.overdue).sum::<u64>();
+        let before = overdue(&world.server.counts());
         // Within the limit, which is a second here, a callback still ends, and terminate runs.
         let mut client = world.client(version);
         client.join("room:1", json!({})).unwrap();
@@ -319,5 +322,6 @@ fn a_callback_that_never_ends_is_dropped_after_its_connection() {
         drop(client);
         world.expect_note("room:1 terminates: Closed");
         world.expect_note("room:1 is dropped");
+        world.server.await_counts(|counts| overdue(counts) == before + 2);
     });
 }

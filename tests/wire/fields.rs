@@ -118,6 +118,7 @@ fn names_of_more_than_four_kibibytes_close_with_1011() {
             assert_eq!(client.closed().unwrap(), Some(1011));
         }
     }
+    server.await_counts(|counts| counts[0].malformed == 8);
     server.await_rest();
 }
 

@@ -34,6 +34,7 @@ fn silence_closes_with_1002_and_ends_the_channels() {
         assert_eq!(client.closed().unwrap(), Some(1002));
         client.next().unwrap_err();
     }
+    server.await_counts(|counts| counts[0].idle == 2);
     let closed = ("room:a".to_owned(), Stop::Closed);
     assert_eq!(app.await_ends(2), [closed.clone(), closed]);
     server.await_rest();

@@ -55,7 +55,7 @@ fn what_others_could_not_read_closes_with_1011() {
         &"[".repeat(100_000),
         &r#"{"a":"#.repeat(100_000),
     ];
-    let good = [r#"{"a":"\ud83e\udd80"}"#, r#"{"a":1e308,"b":1e-999}"#, &deep(9)];
+    let good = [r#"{"a":"\ud83e\udd80"}"#, r#"{"a":1e308,"b":1e-999}"#, &deep(10)];
     for version in Version::ALL {
         for payload in bad {
             let mut client = joined(&server, 0, version);

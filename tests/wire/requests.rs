@@ -102,6 +102,7 @@ fn the_connection_lives_as_long_as_the_request_says() {
         ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", true),
         ("GET / HTTP/1.1\r\nhost: a\r\nconnection: Close\r\n\r\n", false),
         ("GET / HTTP/1.0\r\n\r\n", false),
+        ("GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", false),
     ] {
         let mut raw = Raw::connect(server.addr(0));
         raw.send(request);
@@ -272,6 +273,7 @@ fn a_head_that_is_too_large_is_refused() {
     let mut raw = Raw::connect(server.addr(0));
     raw.send(get("/", &["a: b"; 101]));
     assert_eq!(raw.answer().status, 431);
+    server.await_counts(|counts| counts[0].oversized == 3);
     drop(raw);
     server.await_rest();
 }
@@ -295,6 +297,7 @@ fn a_request_that_takes_too_long_is_told_so() {
     // that is on its way.
     silent.end();
     kept.end();
+    server.await_counts(|counts| counts[0].slow_requests == 3);
     drop((slow, silent, kept));
     server.await_rest();
 }

@@ -51,6 +51,7 @@ fn a_frame_over_the_limit_is_1009() {
             assert_eq!(raw.frame(), Frame::close(1009));
         }
     }
+    server.await_counts(|counts| counts[0].oversized == 9);
     drop(raw);
     server.await_rest();
 }

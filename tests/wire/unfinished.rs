@@ -4,6 +4,7 @@ use crate::app::{self, App};
 use crate::support::{Frame, Raw, get, header, masked, upgrade};
 
 #[test]
+// shows: diff.unfinished-1013
 fn stalled_messages_make_room_for_one_that_is_finished() {
     let server = app::start_with(&App::default(), |limits| {
         limits.max_message_size = 1_000_000;
@@ -29,6 +30,7 @@ fn stalled_messages_make_room_for_one_that_is_finished() {
 }
 
 #[test]
+// shows: diff.handshakes-are-bounded
 fn silent_connections_do_not_keep_others_out() {
     let server = app::start_with(&App::default(), |limits| limits.max_handshakes = 8);
     let mut silent: Vec<_> = (0..8).map(|_| Raw::connect(server.addr(0))).collect();
@@ -44,6 +46,7 @@ fn silent_connections_do_not_keep_others_out() {
 }
 
 #[test]
+// shows: diff.handshakes-are-bounded
 fn when_all_wait_for_the_application_the_newest_is_told_503() {
     let app = App::default();
     let server = app::start_with(&app, |limits| limits.max_handshakes = 2);

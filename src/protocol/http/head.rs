@@ -61,10 +61,12 @@ pub(crate) fn parse(
 }
 
 impl Head<'_> {
-    /// Whether the client wants to send another request on this connection.
+    /// Whether another request may follow on this connection.
+    ///
+    /// Not for HTTP/1.0, even if the client asks for it: a proxy of that age hands `keep-alive` on
+    /// without knowing it, and then waits for an end that never comes (RFC 9112 appendix C.2.2).
     pub(crate) fn keep_alive(&self) -> bool {
-        let says = |option| self.headers.has_token("connection", option);
-        !says("close") && (self.http_11 || says("keep-alive"))
+        self.http_11 && !self.headers.has_token("connection", "close")
     }
 }
 
@@ -248,7 +250,7 @@ mod tests {
             ("1.1", "connection: Close\r\n", false),
             ("1.1", "connection: upgrade, close\r\n", false),
             ("1.0", "", false),
-            ("1.0", "connection: Keep-Alive\r\n", true),
+            ("1.0", "connection: Keep-Alive\r\n", false),
         ] {
             let request = format!("GET / HTTP/{version}\r\n{connection}\r\n");
             let (head, _) = parse(request.as_bytes(), MAX).expect("well-formed").expect("whole");

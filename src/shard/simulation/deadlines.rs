@@ -35,6 +35,7 @@ fn silence_is_ended_after_its_time_and_not_before() {
         assert!(!client.is_closed());
         world.pass(SECOND + SECOND);
         assert!(client.is_closed());
+        assert_eq!((world.counts(0).idle, world.counts(0).overdue), (1, 1));
         world.assert_rest();
     }
 }

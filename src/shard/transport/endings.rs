@@ -96,6 +96,7 @@ impl Core {
         self.end_session(id, &Stop::Closed);
         let Some(connection) = self.connections.find(id) else { return };
         match &connection.phase {
+            // No socket can come of it, so nobody need wait for `connect`.
             Phase::Connecting(_) | Phase::Empty => self.close_now(id),
             Phase::Open(_) => unreachable!("its session has just ended"),
             // The answer to its last request may still be queued.

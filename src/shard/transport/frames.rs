@@ -48,7 +48,9 @@ impl Local {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "closing a socket");
-                    self.core.borrow_mut().fail_socket(id, error.close_code());
+                    let mut core = self.core.borrow_mut();
+                    core.count_unreadable(error.close_code() == 1009);
+                    core.fail_socket(id, error.close_code());
                     return;
                 }
             };
@@ -57,7 +59,9 @@ impl Local {
                 Ok(message) => self.handle_message(id, &message),
                 Err(error) => {
                     tracing::debug!(%error, "closing a socket");
-                    self.core.borrow_mut().close_socket(id, 1011, &Stop::Closed);
+                    let mut core = self.core.borrow_mut();
+                    core.count_unreadable(false);
+                    core.close_socket(id, 1011, &Stop::Closed);
                 }
             }
             if self.core.borrow_mut().connections.session(id).is_none() {

@@ -86,6 +86,7 @@ impl Core {
                 }
                 self.put(id, Phase::Connecting(connecting));
                 if too_much {
+                    self.count_unreadable(true);
                     self.close_now(id);
                 }
                 Received::Nothing

@@ -59,6 +59,7 @@ impl Local {
                     tracing::info!(peer = %head.peer, %error, "refused a request");
                     let response = Response::new(error.status()).text(format!("{error}\n"));
                     let mut core = self.core.borrow_mut();
+                    core.count_unreadable(error.status() == 431);
                     core.respond(id, &response, false, false);
                     core.begin_ending(id, EndingStep::Shutdown);
                     return;
@@ -161,6 +162,12 @@ impl Local {
 }
 
 impl Core {
+    /// Counts a request or a message that can't be read: for its size, or for what is in it.
+    pub(super) fn count_unreadable(&mut self, is_size: bool) {
+        let counters = &mut self.counters;
+        *(if is_size { &mut counters.oversized } else { &mut counters.malformed }) += 1;
+    }
+
     /// Queues an HTTP answer.
     pub(crate) fn respond(
         &mut self,

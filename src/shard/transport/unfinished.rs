@@ -8,7 +8,9 @@
 //! holds all places once would lock everybody out.
 //!
 //! Each beginning gets a mark, and stands in line by it. What is finished, or gone, leaves its mark
-//! behind in the line, where it is known by standing on no connection any more.
+//! behind in the line, where it is known by standing on no connection any more. So does what is
+//! taken out to be worked with; but a line is looked through only when something is put down, and
+//! whatever was taken out is put down before anything of another connection is.
 
 use std::collections::VecDeque;
 

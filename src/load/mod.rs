@@ -648,18 +648,23 @@ mod tests {
     /// A server of another make, so that the two sides cannot be wrong together: one thread a
     /// client. Everyone is whoever has connected.
     pub(super) fn server(answers: Answers) -> SocketAddr {
-        start(answers, |_, _| true)
+        start(answers, |_, _| true, true)
+    }
+
+    /// The same, but it hangs up where it should answer a Close.
+    pub(super) fn server_without_closes(answers: Answers) -> SocketAddr {
+        start(answers, |_, _| true, false)
     }
 
     /// The same, but everyone is whoever last said something in the same topic.
     pub(super) fn server_of_rooms(answers: Answers) -> SocketAddr {
-        start(answers, |topic, member| topic == member)
+        start(answers, |topic, member| topic == member, true)
     }
 
-    fn start(answers: Answers, hears: fn(&str, &str) -> bool) -> SocketAddr {
+    fn start(answers: Answers, hears: fn(&str, &str) -> bool, closes: bool) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let everyone = Arc::new(Everyone { members: Mutex::default(), hears });
+        let everyone = Arc::new(Everyone { members: Mutex::default(), hears, closes });
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, everyone) = (stream.unwrap(), everyone.clone());
@@ -674,6 +679,8 @@ mod tests {
         members: Mutex<Vec<(String, TcpStream)>>,
         /// Whether what is said in the first topic is heard in the second.
         hears: fn(&str, &str) -> bool,
+        /// Whether a Close is answered.
+        closes: bool,
     }
 
     fn serve(mut stream: TcpStream, everyone: &Everyone, answers: Answers) {
@@ -686,8 +693,10 @@ mod tests {
         let mut socket = tungstenite::accept(stream.try_clone().unwrap()).unwrap();
         while let Ok(message) = socket.read() {
             if message.is_close() {
-                // Its answer was made when it was read; to have sent it is called an error.
-                let _ = socket.flush();
+                if everyone.closes {
+                    // Its answer was made when it was read; to have sent it is called an error.
+                    let _ = socket.flush();
+                }
                 break;
             }
             let said = message.to_text().unwrap();

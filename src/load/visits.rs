@@ -224,7 +224,8 @@ const MAX_VISITORS: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Answers, LENGTH, PATH, PING, answers_to, phoenix, server};
+    use super::super::tests::{Answers, LENGTH, PATH, PING};
+    use super::super::tests::{answers_to, phoenix, server, server_without_closes};
     use super::super::{Errors, Options, text};
     use super::*;
 
@@ -259,9 +260,16 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_ends_a_visit_without_a_close_is_counted() {
-        // It hangs up at a join.
+    fn a_server_that_hangs_up_at_a_join_is_counted() {
         let (mut load, visit) = visit(|_| None);
+        let report = load.visit_at_rate(visit, 100.0, LENGTH).unwrap();
+        assert_eq!((report.received, report.errors.closed), (0, 2), "{}", report.errors);
+    }
+
+    #[test]
+    fn a_close_that_is_not_answered_is_counted() {
+        let (mut load, visit) = visit(phoenix);
+        let visit = Visit { server: server_without_closes(phoenix), ..visit };
         let report = load.visit_at_rate(visit, 100.0, LENGTH).unwrap();
         assert_eq!((report.received, report.errors.closed), (0, 2), "{}", report.errors);
     }

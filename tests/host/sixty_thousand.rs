@@ -18,6 +18,7 @@ fn one_process_holds_sixty_thousand_joined_clients() {
     let _alone = stage::alone();
     let server = Server::start(app::endpoint(), 2);
     let clients = possible(server.ceiling());
+    let descriptors = open_descriptors();
     let gather = |number| {
         let shard = usize::from(number) % server.shards();
         Crowd::gather(TEST, server.addr(shard), number, clients / CROWDS)
@@ -39,6 +40,8 @@ fn one_process_holds_sixty_thousand_joined_clients() {
     crowds.into_iter().for_each(Crowd::leave);
     until(|| sum(|shard| shard.connections) == 0);
     server.await_rest();
+    // The rings beyond each shard's first are gone too.
+    until(|| open_descriptors() == descriptors);
 }
 
 /// How many clients this host can hold: all of them, or what is left of one that is short of
@@ -63,6 +66,10 @@ fn until(condition: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "it does not happen");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 const TEST: &str = "sixty_thousand::one_process_holds_sixty_thousand_joined_clients";

@@ -15,8 +15,26 @@ pub(crate) fn part() -> Option<String> {
 pub(crate) fn command(test: &str, part: &str) -> Command {
     let binary = std::env::current_exe().expect("a test knows its binary");
     let mut command = Command::new(binary);
-    command.args([test, "--exact", "--nocapture"]).env(PART, part);
+    prepare(&mut command, test, part);
     command
+}
+
+/// The same without privileges and under these limits, as `prlimit` takes them.
+pub(crate) fn command_within(limits: &[&str], test: &str, part: &str) -> Command {
+    let binary = std::env::current_exe().expect("a test knows its binary");
+    // Both are of util-linux. Without capabilities root is bounded like everybody.
+    let mut command = Command::new("prlimit");
+    command.args(limits);
+    if is_root() {
+        command.args(["setpriv", "--bounding-set", "-all"]);
+    }
+    command.arg(binary);
+    prepare(&mut command, test, part);
+    command
+}
+
+fn prepare(command: &mut Command, test: &str, part: &str) {
+    command.args([test, "--exact", "--nocapture"]).env(PART, part);
 }
 
 /// Tells the test something; called by the actor.
@@ -85,6 +103,11 @@ impl Drop for Actor {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 const PART: &str = "SIMURGH_TEST_PART";

@@ -7,5 +7,7 @@
 mod actor;
 mod app;
 mod crowd;
+mod lone_server;
+mod scarcity;
 mod sixty_thousand;
 mod stage;

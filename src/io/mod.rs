@@ -7,6 +7,7 @@
 mod config;
 mod rings;
 
+mod ebb;
 mod growth;
 mod ring;
 mod send;

@@ -33,6 +33,7 @@ use io_uring::cqueue;
 use super::accept::Peers;
 use super::buffers::Filled;
 use super::doorbell::Doorbell;
+use super::ebb::{Ebb, give_memory_back};
 use super::growth::Growth;
 use super::kernel::with_patience;
 use super::operation::{Kind, Lending, Operation, Token};
@@ -51,6 +52,7 @@ pub(crate) struct Rings {
     /// Accepting rests until then, because it failed.
     accepting_rests_until: Option<Instant>,
     growth: Growth,
+    ebb: Ebb,
     /// Why another ring could not be set up, until the shard is told.
     failure: Option<std::io::Error>,
     troubles: Troubles,
@@ -90,6 +92,7 @@ impl Rings {
             lent: None,
             refused: Vec::new(),
             growth: Growth::default(),
+            ebb: Ebb::default(),
             failure: None,
             troubles: Troubles::default(),
             config: config.clone(),
@@ -109,6 +112,9 @@ impl Rings {
         // nobody needs is not to be slept with for ever.
         self.accept_more();
         let is_smaller = self.take_down();
+        if self.ebb.is_over(self.open_connections(), self.now) {
+            self.settle_down();
+        }
         if is_smaller || self.failure.is_some() {
             return;
         }
@@ -156,6 +162,12 @@ impl Rings {
         self.rings.iter().map(|ring| ring.starved.len() + ring.passed_over.len()).sum()
     }
 
+    /// The last slot of the first ring that is taken.
+    #[cfg(test)]
+    pub(crate) fn last_taken_slot(&self) -> Option<usize> {
+        self.rings[0].slots.last_taken()
+    }
+
     /// Whether a completion queue is full, and more waits in the kernel.
     #[cfg(test)]
     pub(crate) fn has_overflow(&mut self) -> bool {
@@ -197,13 +209,29 @@ impl Rings {
         growth.take_down(rings, listener.as_ref(), config, *now)
     }
 
+    /// After a storm: memory goes back, and those who come next go to the front of the tables,
+    /// rather than to the slots that were free when all others were taken.
+    fn settle_down(&mut self) {
+        if let Some(listener) = &self.listener {
+            for ring in &mut self.rings {
+                ring.push(&Operation::cancel_accepts(listener));
+            }
+        }
+        give_memory_back();
+        tracing::debug!("many clients have gone: memory was given back");
+    }
+
     /// When there is something to do that nobody asks for.
     fn next_errand(&self) -> Option<Instant> {
         let accepting = self.listener.is_some().then_some(self.accepting_rests_until).flatten();
         let growing = self.listener.is_some().then_some(self.growth.rests_until()).flatten();
         let spare = self.growth.spare_until(&self.rings, &self.config);
         // What is past was done, or is not wanted any more.
-        [accepting, growing, spare].into_iter().flatten().filter(|at| *at > self.now).min()
+        [accepting, growing, spare, self.ebb.until()]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > self.now)
+            .min()
     }
 
     fn accept_on(&mut self, ring: usize) {

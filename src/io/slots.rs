@@ -1,15 +1,18 @@
 //! The table of a ring's connections: which slots are taken, in what generation, and what of each
 //! the kernel still has in hand.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::operation::Kind;
 
 /// A ring's slots. They mirror the kernel's table of direct descriptors, entry by entry.
 pub(super) struct Slots {
     /// Grows with the connections there are, up to `capacity`.
     slots: Vec<Slot>,
-    /// Those that had a connection once. The last one used is the first to be used again: its
-    /// memory is warm.
-    free: Vec<u32>,
+    /// Those that had a connection once. The first is the first to be used again, so that the tables
+    /// that are laid out like this one can give back their ends.
+    free: BinaryHeap<Reverse<u32>>,
     capacity: usize,
     open: usize,
     /// The generation that a slot begins with.
@@ -33,7 +36,7 @@ impl Slots {
     /// `first` is the generation that a slot begins with, not zero.
     pub(super) fn new(capacity: usize, first: u32) -> Self {
         assert_ne!(first, 0);
-        Self { slots: Vec::new(), free: Vec::new(), capacity, open: 0, first }
+        Self { slots: Vec::new(), free: BinaryHeap::new(), capacity, open: 0, first }
     }
 
     /// A generation that no slot has reached: whoever has an id of this table finds nothing in one
@@ -53,6 +56,11 @@ impl Slots {
         self.slots.len() - self.free.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn last_taken(&self) -> Option<usize> {
+        self.slots.iter().rposition(|slot| slot.state != 0)
+    }
+
     pub(super) fn free(&self) -> usize {
         self.capacity - self.taken()
     }
@@ -60,7 +68,7 @@ impl Slots {
     /// Takes a free slot for an operation of `kind`, and says its generation.
     pub(super) fn reserve(&mut self, kind: Kind) -> Option<(u32, u32)> {
         let slot = match self.free.pop() {
-            Some(slot) => slot,
+            Some(Reverse(slot)) => slot,
             None if self.slots.len() < self.capacity => {
                 if self.slots.len() == self.slots.capacity() {
                     let room = self.capacity - self.slots.len();
@@ -146,7 +154,7 @@ impl Slots {
         debug_assert_ne!(entry.state & bit(kind), 0, "{kind:?} ended twice on slot {slot}");
         entry.state &= !bit(kind);
         if entry.state == 0 {
-            self.free.push(slot);
+            self.free.push(Reverse(slot));
         }
     }
 }
@@ -223,6 +231,18 @@ mod tests {
         assert_eq!(slots.reserve(Kind::Accept), Some((1, 12)));
         assert_eq!(slots.beyond(), Some(13));
         assert_eq!(Slots::new(3, u32::MAX).beyond(), None);
+    }
+
+    #[test]
+    fn the_first_free_slot_is_taken() {
+        let mut slots = Slots::new(9, 1);
+        let taken: Vec<_> = (0..9).map(|_| slots.reserve(Kind::Accept).unwrap().0).collect();
+        assert_eq!(taken, (0..9).collect::<Vec<u32>>());
+        [7, 2, 5].into_iter().for_each(|slot| slots.end(slot, Kind::Accept));
+        assert_eq!(slots.reserve(Kind::Accept), Some((2, 1)));
+        slots.end(0, Kind::Accept);
+        let rest: Vec<_> = (0..3).map(|_| slots.reserve(Kind::Accept).unwrap().0).collect();
+        assert_eq!(rest, [0, 5, 7]);
     }
 
     #[test]

@@ -417,6 +417,29 @@ fn rings_that_nobody_needs_are_taken_down() {
     }
 }
 
+/// The slots that are free when all others are taken are the last ones, and an accept waits on each
+/// of them. When everybody has gone, the next client shall not make the tables as long as they were.
+#[test]
+fn after_a_storm_clients_come_to_the_front_of_the_table() {
+    in_a_process_of_its_own("after_a_storm_clients_come_to_the_front_of_the_table", || {
+        set_descriptors(4_000);
+        let config = Config { connections_per_ring: 2_000, max_connections: 2_000, ..small() };
+        let mut server = Server::new(config);
+        let mut clients = Vec::new();
+        for _ in 0..11 {
+            clients.extend((0..100).map(|_| server.connect()));
+            server.until(|server| server.accepted.len() == clients.len());
+        }
+        let ids: Vec<_> = server.accepted.drain(..).map(|(id, _)| id).collect();
+        ids.iter().for_each(|id| server.rings.close(*id));
+        server.until(Server::is_empty);
+        server.until(|server| server.rings.last_taken_slot() < Some(4));
+        let _client = server.connect();
+        assert!(server.accept().0.slot() < 4);
+        assert_eq!(server.failed, 0);
+    });
+}
+
 #[test]
 fn a_ring_stays_as_long_as_one_client_does() {
     let config = Config {

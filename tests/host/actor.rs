@@ -11,16 +11,9 @@ pub(crate) fn part() -> Option<String> {
     std::env::var(PART).ok()
 }
 
-/// A command that runs `test` (its path within this binary) again as an actor with this part.
-pub(crate) fn command(test: &str, part: &str) -> Command {
-    let binary = std::env::current_exe().expect("a test knows its binary");
-    let mut command = Command::new(binary);
-    prepare(&mut command, test, part);
-    command
-}
-
-/// The same without privileges and under these limits, as `prlimit` takes them.
-pub(crate) fn command_within(limits: &[&str], test: &str, part: &str) -> Command {
+/// A command that runs `test` (its path within this binary) again as an actor with this part,
+/// without privileges and under these limits, as `prlimit` takes them.
+pub(crate) fn command(limits: &[&str], test: &str, part: &str) -> Command {
     let binary = std::env::current_exe().expect("a test knows its binary");
     // Both are of util-linux. Without capabilities root is bounded like everybody.
     let mut command = Command::new("prlimit");
@@ -28,13 +21,8 @@ pub(crate) fn command_within(limits: &[&str], test: &str, part: &str) -> Command
     if is_root() {
         command.args(["setpriv", "--bounding-set", "-all"]);
     }
-    command.arg(binary);
-    prepare(&mut command, test, part);
+    command.arg(binary).args([test, "--exact", "--nocapture"]).env(PART, part);
     command
-}
-
-fn prepare(command: &mut Command, test: &str, part: &str) {
-    command.args([test, "--exact", "--nocapture"]).env(PART, part);
 }
 
 /// Tells the test something; called by the actor.

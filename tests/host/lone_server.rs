@@ -5,20 +5,23 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use simurgh::ShardCounts;
+
 use crate::actor::{self, Actor};
 use crate::app;
 
-/// A server with one shard, in a process of its own.
+/// A server in a process of its own.
 pub(crate) struct LoneServer {
     actor: Actor,
     pub(crate) addr: SocketAddr,
 }
 
 impl LoneServer {
-    /// Starts it under limits as `prlimit` takes them, for a test that calls [`play`] first thing;
+    /// Starts it with so many shards, under limits as `prlimit` takes them, for a test that calls [`play`] first thing;
     /// or says why it did not start.
-    pub(crate) fn start(test: &str, limits: &[&str]) -> Result<Self, String> {
-        let mut actor = Actor::start(actor::command_within(limits, test, PART));
+    pub(crate) fn start(test: &str, shards: usize, limits: &[&str]) -> Result<Self, String> {
+        let part = format!("{PART}{shards}");
+        let mut actor = Actor::start(actor::command(limits, test, &part));
         let said = actor.hear();
         match said.strip_prefix("at ") {
             Some(addr) => Ok(Self { actor, addr: addr.parse().expect("an address") }),
@@ -53,14 +56,14 @@ impl LoneServer {
 
 /// Plays the server, if that is this process' part, and says whether it was.
 pub(crate) fn play() -> bool {
-    if actor::part().as_deref() != Some(PART) {
-        return false;
-    }
+    let Some(part) = actor::part() else { return false };
+    let Some(shards) = part.strip_prefix(PART) else { return false };
+    let shards = shards.parse().expect("a number");
     let log = Log::default();
     let writer = log.clone();
     tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
-    // Not `Server::start`, which has no word for why it failed.
-    let running = match app::endpoint().listen("127.0.0.1:0").shards(1).start() {
+    // Not by `Server::start`, which has no word for why it failed.
+    let running = match app::endpoint().listen("127.0.0.1:0").shards(shards).start() {
         Ok(running) => running,
         Err(error) => {
             actor::say(&error.to_string());
@@ -69,16 +72,25 @@ pub(crate) fn play() -> bool {
     };
     actor::say(&format!("at {}", running.local_addr()));
     loop {
-        let counts = running.handle().counts()[0];
+        let counts = running.handle().counts();
+        let sum = |of: fn(&ShardCounts) -> u64| counts.iter().map(of).sum();
         let count = match actor::hear().as_str() {
-            "connections" => counts.connections,
-            "accepts failed" => counts.accepts_failed,
+            "connections" => sum(|shard| shard.connections),
+            "accepts failed" => sum(|shard| shard.accepts_failed),
             "complaints" => log.count("can't accept clients"),
+            "resident bytes" => resident_bytes(),
             "ceiling" => running.ceiling().connections,
             other => panic!("nobody counts {other}"),
         };
         actor::say(&count.to_string());
     }
+}
+
+/// How much memory this process holds.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = pages.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() << 10
 }
 
 /// What was logged.
@@ -101,4 +113,4 @@ impl Write for Log {
     }
 }
 
-const PART: &str = "server";
+const PART: &str = "server ";

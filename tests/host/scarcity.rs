@@ -17,7 +17,7 @@ fn with_too_little_locked_memory_a_server_says_how_much_it_needs() {
     }
     let _alone = stage::alone();
     for limit in [0, 100_000, ENOUGH_MEMLOCK - 1] {
-        let error = LoneServer::start(TEST, &[&format!("--memlock={limit}")]).err().unwrap();
+        let error = LoneServer::start(TEST, 1, &[&format!("--memlock={limit}")]).err().unwrap();
         assert!(error.starts_with("too little memory may be locked"), "{error}");
         assert!(error.contains(&format!("{limit} bytes are allowed")), "{error}");
         assert!(error.contains("ulimit -l 512"), "{error}");
@@ -33,7 +33,7 @@ fn with_too_few_descriptors_a_server_says_how_many_it_needs() {
     let _alone = stage::alone();
     for limit in [8, 10, 12, 16, 20, 26] {
         let limits = [&*format!("--nofile={limit}"), "--memlock=8388608"];
-        let error = LoneServer::start(TEST, &limits).err().unwrap();
+        let error = LoneServer::start(TEST, 1, &limits).err().unwrap();
         let says = ["too few files may be open", "no descriptor is left for a ring"];
         assert!(says.iter().any(|says| error.starts_with(says)), "{limit}: {error}");
         assert!(error.contains("ulimit -n 65536"), "{limit}: {error}");
@@ -49,7 +49,7 @@ fn with_just_enough_locked_memory_a_server_serves_whom_it_can() {
     }
     let _alone = stage::alone();
     let limits = [&*format!("--memlock={ENOUGH_MEMLOCK}"), "--nofile=64"];
-    serves_whom_it_can(LoneServer::start(TEST, &limits).unwrap());
+    serves_whom_it_can(LoneServer::start(TEST, 1, &limits).unwrap());
 }
 
 /// Each of its rings has room for 40 clients and is a descriptor.
@@ -60,7 +60,7 @@ fn with_few_descriptors_a_server_serves_whom_it_can() {
         return;
     }
     let _alone = stage::alone();
-    let server = LoneServer::start(TEST, &["--nofile=40", "--memlock=8388608"]).unwrap();
+    let server = LoneServer::start(TEST, 1, &["--nofile=40", "--memlock=8388608"]).unwrap();
     serves_whom_it_can(server);
 }
 

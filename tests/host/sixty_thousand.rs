@@ -47,16 +47,17 @@ fn one_process_holds_sixty_thousand_joined_clients() {
 /// How many clients this host can hold: all of them, or what is left of one that is short of
 /// something.
 fn possible(ceiling: Ceiling) -> usize {
+    let possible = usize::try_from(ceiling.connections).unwrap_or(usize::MAX) / CROWDS * CROWDS;
+    if possible >= CLIENTS {
+        return CLIENTS;
+    }
     if let Bound::OpenFiles { .. } = ceiling.bound {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
         let numbers: Vec<u32> = kernel.split(['.', '-']).flat_map(str::parse).take(2).collect();
         assert!(numbers < vec![6, 13], "here connections take no descriptors: {ceiling}");
     }
-    let possible = usize::try_from(ceiling.connections).unwrap_or(usize::MAX) / CROWDS * CROWDS;
-    if possible < CLIENTS {
-        println!("fewer than {CLIENTS} are possible here: {ceiling}");
-    }
-    possible.min(CLIENTS)
+    println!("fewer than {CLIENTS} are possible here: {ceiling}");
+    possible
 }
 
 /// Waits for what must happen some time.

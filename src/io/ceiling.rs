@@ -13,7 +13,7 @@ use crate::config::Limits;
 ///
 /// It is worked out at the start, from what this process may have then: what others use later is
 /// not known. Past it nothing breaks: further clients wait in the listener's backlog, or are refused
-/// where it is the [`Limits`](crate::Limits) that say so.
+/// where it is the [`Limits`] that say so.
 ///
 /// # Example
 ///
@@ -54,7 +54,7 @@ pub enum Bound {
         /// The limit.
         files: u64,
     },
-    /// What the [`Limits`](crate::Limits) allow.
+    /// What the [`Limits`] allow.
     Limits,
     /// A shard counts no further. More shards hold more.
     Shards {

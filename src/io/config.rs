@@ -77,7 +77,7 @@ impl Config {
     }
 
     /// How many bytes a ring beyond the first counts for `RLIMIT_MEMLOCK`: pages of its queues and
-    /// of the entries by which buffers are handed over. The kernel counts them from 6.14 on.
+    /// of the entries by which buffers are handed over. Older kernels count less.
     pub(super) fn memlock_of_a_further_ring(&self) -> u64 {
         let Queues { submission, completion } = self.further_queues;
         // Behind a head, 16 bytes a completion and an index of four for each entry of 64.

@@ -39,7 +39,7 @@ use super::kernel::with_patience;
 use super::operation::{Kind, Lending, Operation, Token};
 use super::ring::Ring;
 use super::send::Batch;
-use super::trouble::Troubles;
+use super::trouble::{Troubles, is_of_one_client};
 use super::{Completion, Config, ConnectionId, Error, Io, Unsent};
 
 /// A shard's rings, and its listener.
@@ -310,9 +310,7 @@ impl Rings {
         if errno == libc::ECANCELED || self.listener.is_none() {
             return None;
         }
-        // What concerns one client is over with him. Of the rest, most would fail again at once:
-        // the system has no room, and the client is still in the backlog.
-        if !matches!(errno, libc::ECONNABORTED | libc::EPERM | libc::EPROTO) {
+        if !is_of_one_client(errno) {
             self.accepting_rests_until = Some(self.now + REST);
         }
         let is_news = self.troubles.is_news(("accept", errno), self.now);

@@ -22,11 +22,37 @@ impl Troubles {
     }
 }
 
+/// Whether a failure to accept is over with the client whom it concerned: `accept` also tells of
+/// what has happened to a connection before it was taken. Of the rest, most would fail again at
+/// once: the process or the system has no room, and the client is still in the backlog.
+pub(super) fn is_of_one_client(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::ECONNABORTED
+            | libc::EPERM
+            | libc::EPROTO
+            | libc::ENOPROTOOPT
+            | libc::ENETDOWN
+            | libc::ENETUNREACH
+            | libc::ENONET
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+    )
+}
+
 const PAUSE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lack_of_room_is_no_clients_trouble() {
+        assert!(is_of_one_client(libc::ECONNABORTED) && is_of_one_client(libc::EHOSTUNREACH));
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EINVAL] {
+            assert!(!is_of_one_client(errno), "{errno}");
+        }
+    }
 
     #[test]
     fn each_trouble_is_news_once_a_minute() {

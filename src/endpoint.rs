@@ -216,6 +216,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
         };
         let addresses = start::addresses(&listeners);
         let config = Config::for_kernel(&abilities);
+        let limits = self.limits.clone();
         let running = start::start(Plan {
             mounts: self.mounts,
             routes: self.routes.into(),
@@ -224,7 +225,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
             cpus: cpus.iter().copied().map(Some).collect(),
             config: config.clone(),
         })?;
-        let ceiling = Ceiling::of(&Means::probe(&config, &abilities, shards));
+        let ceiling = Ceiling::of(&Means::probe(&limits, &config, &abilities, shards));
         tracing::info!(address = %addresses[0], shards, ?cpus, %ceiling, "started");
         Ok(Running::new(running, addresses, cpus, ceiling))
     }

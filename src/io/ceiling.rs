@@ -7,12 +7,13 @@ use std::fmt;
 use super::cgroup::Share;
 use super::kernel::{self, Abilities, MEMLOCK_OF_A_SHARD};
 use super::{Config, ConnectionId};
+use crate::config::Limits;
 
 /// How many connections an endpoint can hold at a time, and what keeps it from holding more.
 ///
 /// It is worked out at the start, from what this process may have then: what others use later is
-/// not known. Past it nothing breaks: further clients wait in the listener's backlog, or are closed
-/// at once where the [`Limits`](crate::Limits) say so.
+/// not known. Past it nothing breaks: further clients wait in the listener's backlog, or are refused
+/// where it is the [`Limits`] that say so.
 ///
 /// # Example
 ///
@@ -53,6 +54,8 @@ pub enum Bound {
         /// The limit.
         files: u64,
     },
+    /// What the [`Limits`] allow.
+    Limits,
     /// A shard counts no further. More shards hold more.
     Shards {
         /// How many there are.
@@ -70,6 +73,7 @@ impl Ceiling {
         let of_a_shard = means.connections_per_shard.min(of_rings(ConnectionId::MAX_RINGS as u64));
         let bounds = [
             Some((shards.saturating_mul(of_a_shard), Bound::Shards { shards })),
+            Some((means.limit, Bound::Limits)),
             means.memory.map(|bytes| (bytes / BYTES_OF_A_CONNECTION, Bound::Memory { bytes })),
             means.memlock.map(|bytes| {
                 let left = bytes.saturating_sub(shards * MEMLOCK_OF_A_SHARD);
@@ -101,6 +105,7 @@ impl fmt::Display for Ceiling {
             Bound::OpenFiles { files } => {
                 write!(f, "; for more, more open files: ulimit -n, now {files}")
             }
+            Bound::Limits => write!(f, ", as the limits say"),
             Bound::Shards { shards: 1 } => write!(f, ", the most a shard counts"),
             Bound::Shards { shards } => write!(f, ", the most {shards} shards count"),
         }
@@ -113,7 +118,9 @@ pub(crate) struct Means {
     pub(crate) shards: u64,
     /// Places in a ring's table.
     pub(crate) connections_per_ring: u64,
-    /// What a shard is configured to hold.
+    /// What the limits allow all shards together.
+    pub(crate) limit: u64,
+    /// What a shard can count.
     pub(crate) connections_per_shard: u64,
     /// Whether connections lie in the rings' tables rather than in the process'.
     pub(crate) direct_descriptors: bool,
@@ -129,10 +136,17 @@ pub(crate) struct Means {
 
 impl Means {
     /// Asks for what this process may have, when its shards have started.
-    pub(crate) fn probe(config: &Config, abilities: &Abilities, shards: usize) -> Self {
+    pub(crate) fn probe(
+        limits: &Limits,
+        config: &Config,
+        abilities: &Abilities,
+        shards: usize,
+    ) -> Self {
         let group = Share::of_this_process().memory;
+        let limit_of_shards = limits.max_connections_per_shard.saturating_mul(shards);
         Self {
             shards: shards as u64,
+            limit: limits.max_connections.min(limit_of_shards) as u64,
             connections_per_ring: config.connections_per_ring as u64,
             connections_per_shard: config.max_connections as u64,
             direct_descriptors: config.direct_descriptors,
@@ -177,6 +191,7 @@ mod tests {
         Means {
             shards: 2,
             connections_per_ring: 20_000,
+            limit: u64::MAX,
             connections_per_shard: 1 << 24,
             direct_descriptors: true,
             memlock_of_a_ring: 28 << 10,
@@ -195,6 +210,12 @@ mod tests {
         assert_eq!(says(plenty()), "up to 33,554,432 connections, the most 2 shards count");
         let one = Means { shards: 1, connections_per_ring: 100, ..plenty() };
         assert_eq!(says(one), "up to 409,600 connections, the most a shard counts");
+    }
+
+    #[test]
+    fn the_limits_are_limits() {
+        let means = Means { limit: 1_000, ..plenty() };
+        assert_eq!(says(means), "up to 1,000 connections, as the limits say");
     }
 
     #[test]

@@ -225,6 +225,9 @@ mod tests {
             ),
             ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "200000\n"),
             ("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n"),
+            // Somebody else's.
+            ("/sys/fs/cgroup/cpu/../../other/cpu.cfs_quota_us", "100000\n"),
+            ("/sys/fs/cgroup/cpu/../../other/cpu.cfs_period_us", "100000\n"),
         ];
         assert_eq!(share(&files).cpus, Some(2.0));
         // A group below it.

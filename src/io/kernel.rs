@@ -32,6 +32,8 @@ pub(crate) struct Probe {
     pub(crate) privileged: bool,
     /// `kernel.io_uring_disabled`; absent before Linux 6.6.
     pub(crate) disabled: Option<u8>,
+    /// `RLIMIT_NOFILE`, and how many descriptors the process has; absent if there is no limit.
+    pub(crate) open_files: Option<(u64, u64)>,
 }
 
 /// What may be made use of.
@@ -46,6 +48,8 @@ pub(crate) struct Abilities {
     pub(crate) direct_descriptors: bool,
     /// How many bytes the rings may take; absent if there is no limit.
     pub(crate) memlock: Option<u64>,
+    /// How many descriptors there may be, and are; absent if there is no limit.
+    pub(crate) open_files: Option<(u64, u64)>,
 }
 
 /// Why shards can't run here, and how to mend it.
@@ -68,6 +72,12 @@ pub(crate) enum Unfit {
         needed.div_ceil(1024)
     )]
     Memlock { limit: u64, needed: u64, shards: usize },
+    #[error(
+        "too few files may be open: {limit} are allowed, {needed} are needed for {}: ulimit -n 65536 \
+         (in systemd LimitNOFILE=65536)",
+        if *shards == 1 { "a shard".to_owned() } else { format!("{shards} shards") },
+    )]
+    FewFiles { limit: u64, needed: u64, shards: usize },
     #[error(
         "no memory is left for a ring; what other processes of the same user have locked counts \
          too: ulimit -l unlimited (in systemd LimitMEMLOCK=infinity)"
@@ -93,6 +103,7 @@ impl Kernel {
             memlock: limit(libc::RLIMIT_MEMLOCK),
             privileged: has_capability(CAP_IPC_LOCK),
             disabled: read("/proc/sys/kernel/io_uring_disabled").and_then(|it| it.parse().ok()),
+            open_files: open_files(),
         };
         // Waiting makes a limit no larger.
         let could_suffice =
@@ -171,6 +182,7 @@ pub(crate) fn check(probe: &Probe) -> Result<Abilities, Unfit> {
             && version.is_some_and(|version| version >= (6, 15)),
         direct_descriptors: version.is_some_and(|version| version >= (6, 13)),
         memlock: if probe.privileged { None } else { probe.memlock },
+        open_files: probe.open_files,
     };
     match probe.setup {
         Ok(()) => {}
@@ -178,7 +190,10 @@ pub(crate) fn check(probe: &Probe) -> Result<Abilities, Unfit> {
             return Err(Unfit::Disabled);
         }
         Err(libc::EPERM | libc::ENOSYS | libc::EACCES) => return Err(Unfit::Refused { release }),
-        Err(libc::EMFILE | libc::ENFILE) => return Err(Unfit::OpenFiles),
+        Err(libc::EMFILE | libc::ENFILE) => {
+            abilities.suffice_for(1)?;
+            return Err(Unfit::OpenFiles);
+        }
         Err(libc::ENOMEM) => {
             abilities.suffice_for(1)?;
             return Err(Unfit::NoMemory);
@@ -196,17 +211,26 @@ pub(crate) fn check(probe: &Probe) -> Result<Abilities, Unfit> {
 }
 
 impl Abilities {
-    /// Whether the first rings of so many shards fit into what may be locked.
+    /// Whether so many shards can start with what may be locked and opened.
     ///
     /// # Errors
     ///
-    /// [`Unfit::Memlock`].
+    /// [`Unfit::Memlock`] and [`Unfit::FewFiles`].
     pub(crate) fn suffice_for(&self, shards: usize) -> Result<(), Unfit> {
         let needed = shards as u64 * MEMLOCK_OF_A_SHARD;
-        match self.memlock {
-            Some(limit) if limit < needed => Err(Unfit::Memlock { limit, needed, shards }),
-            _ => Ok(()),
+        if let Some(limit) = self.memlock
+            && limit < needed
+        {
+            return Err(Unfit::Memlock { limit, needed, shards });
         }
+        // The executor's own descriptors are opened where an error becomes a panic.
+        let needed = shards as u64 * DESCRIPTORS_OF_A_SHARD + SPARE_DESCRIPTORS;
+        if let Some((limit, used)) = self.open_files
+            && limit < used + needed
+        {
+            return Err(Unfit::FewFiles { limit, needed: used + needed, shards });
+        }
+        Ok(())
     }
 }
 
@@ -233,9 +257,9 @@ pub(crate) fn open_files_limit() -> usize {
 /// How many descriptors the process may have, and how many it has; `None` without a limit.
 pub(super) fn open_files() -> Option<(u64, u64)> {
     let limit = limit(libc::RLIMIT_NOFILE)?;
-    // The folder that is read is open too, and is so no longer.
-    let used = std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64);
-    Some((limit, used.saturating_sub(1)))
+    // The folder that is read is open too, and is so no longer. If it can't be, nothing is left.
+    let used = std::fs::read_dir("/proc/self/fd").map_or(limit, |files| files.count() as u64 - 1);
+    Some((limit, used))
 }
 
 /// How many bytes of memory are free, or would be given back if they were needed.
@@ -291,6 +315,13 @@ const OPERATIONS: [(&str, u8); 7] = [
 /// rings and buffers. A test starts one within it.
 pub(crate) const MEMLOCK_OF_A_SHARD: u64 = 512 << 10;
 
+/// What a shard opens at its start: its listener, its doorbell, its first ring, and the executor's
+/// three rings and eventfd; and a ring more, for clients beyond the first.
+const DESCRIPTORS_OF_A_SHARD: u64 = 8;
+
+/// What a process opens besides: pipes for signals, files that are read and closed again.
+const SPARE_DESCRIPTORS: u64 = 16;
+
 /// The kernel's bound on a table of direct descriptors.
 const LARGEST_TABLE: usize = 1 << 20;
 
@@ -310,6 +341,7 @@ mod tests {
             memlock: Some(8 << 20),
             privileged: false,
             disabled: Some(0),
+            open_files: Some((1_024, 10)),
         }
     }
 
@@ -369,6 +401,20 @@ mod tests {
         let others_locked_it = complaint(&Probe { setup: no_memory, ..good() });
         assert!(others_locked_it.contains("ulimit -l unlimited"), "{others_locked_it}");
         check(&Probe { privileged: true, ..probe }).unwrap();
+    }
+
+    #[test]
+    fn too_few_descriptors_are_told_with_what_is_needed() {
+        let enough = 3 + DESCRIPTORS_OF_A_SHARD + SPARE_DESCRIPTORS;
+        check(&Probe { open_files: Some((enough, 3)), ..good() }).unwrap();
+        let probe = Probe { open_files: Some((enough - 1, 3)), ..good() };
+        let says = complaint(&probe);
+        assert!(says.contains(&format!("{} are allowed", enough - 1)), "{says}");
+        assert!(says.contains(&format!("{enough} are needed")), "{says}");
+        assert!(says.contains("ulimit -n 65536"), "{says}");
+        assert_eq!(check(&Probe { setup: Err(libc::EMFILE), ..probe.clone() }), check(&probe));
+        let abilities = check(&Probe { open_files: Some((enough, 3)), ..good() }).unwrap();
+        assert!(matches!(abilities.suffice_for(2), Err(Unfit::FewFiles { shards: 2, .. })));
     }
 
     #[test]

@@ -4,8 +4,11 @@
 //! [`ConnectionId`], received bytes are lent, and no descriptor and no pointer appears. The rings
 //! implement it here; the tests of `shard` implement it with sockets that misbehave on purpose.
 
+mod config;
 mod rings;
 
+mod ebb;
+mod growth;
 mod ring;
 mod send;
 
@@ -14,6 +17,7 @@ mod buffers;
 mod operation;
 mod slots;
 mod sockets;
+mod trouble;
 
 mod doorbell;
 pub(crate) mod listener;
@@ -31,10 +35,11 @@ mod tests;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+pub(crate) use config::Config;
 pub(crate) use doorbell::Doorbell;
 pub(crate) use error::Error;
 pub(crate) use prefetch::prefetch;
-pub(crate) use rings::{Config, Rings};
+pub(crate) use rings::Rings;
 pub(crate) use thread::{ShardThread, spawn_shard};
 
 /// What a shard asks of the kernel, and how the kernel answers.
@@ -83,8 +88,9 @@ pub(crate) trait Io {
 pub(crate) enum Completion<'a> {
     /// A client has connected; receiving has begun.
     Accepted { id: ConnectionId, peer: SocketAddr },
-    /// The kernel could not accept a client. Accepting goes on by itself.
-    AcceptFailed { error: std::io::Error },
+    /// The kernel could not accept a client, or set up another ring. Accepting goes on by itself.
+    /// The same trouble is news once a minute.
+    AcceptFailed { error: std::io::Error, is_news: bool },
     /// Bytes have arrived. They are lent until the next call, and may be changed in place.
     Received { id: ConnectionId, bytes: &'a mut [u8] },
     /// Nothing more will arrive: the peer has ended its side (`None`) or the connection is broken.

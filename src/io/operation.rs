@@ -57,6 +57,14 @@ impl Operation {
         Self(entry.flags(Flags::SKIP_SUCCESS).user_data(token.pack()))
     }
 
+    /// Ends all accepts of the ring that are under way.
+    pub(super) fn cancel_accepts(listener: &TcpListener) -> Self {
+        let token = Token { kind: Kind::Cancel, tag: Kind::Accept as u8, slot: 0, stamp: 0 };
+        let accepts = types::CancelBuilder::fd(types::Fd(listener.as_raw_fd())).all();
+        let entry = opcode::AsyncCancel2::new(accepts).build();
+        Self(entry.flags(Flags::SKIP_SUCCESS).user_data(token.pack()))
+    }
+
     /// Completes whenever the doorbell's eventfd is written, until the kernel ends it.
     pub(super) fn hear(doorbell: &OwnedFd) -> Self {
         let token = Token { kind: Kind::Doorbell, tag: 0, slot: 0, stamp: 0 };

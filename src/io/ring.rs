@@ -6,16 +6,17 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue};
 
 use super::ConnectionId;
 use super::buffers::Buffers;
+use super::config::{Config, Queues};
 use super::doorbell::Doorbell;
 use super::operation::{Kind, Lending, Operation, Token};
-use super::rings::{Config, Queues, USUAL};
+use super::rings::USUAL;
 use super::slots::Slots;
 use super::sockets::Sockets;
 
@@ -38,10 +39,13 @@ pub(super) struct Ring {
     enough: usize,
     /// The doorbell's eventfd is registered, and written when deferred work arrives.
     rings_doorbell: bool,
+    /// Since when it has had no connection, as far as was looked.
+    pub(super) empty_since: Option<Instant>,
 }
 
 impl Ring {
-    pub(super) fn new(config: &Config, queues: Queues) -> io::Result<Self> {
+    /// `generation` is the one that its connections begin with.
+    pub(super) fn new(config: &Config, queues: Queues, generation: u32) -> io::Result<Self> {
         let uring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -65,7 +69,7 @@ impl Ring {
         Ok(Self {
             uring,
             buffers,
-            slots: Slots::new(config.connections_per_ring),
+            slots: Slots::new(config.connections_per_ring, generation),
             sockets: Sockets::new(config.direct_descriptors),
             kept: VecDeque::new(),
             starved: VecDeque::new(),
@@ -73,6 +77,7 @@ impl Ring {
             sending: false,
             enough,
             rings_doorbell: false,
+            empty_since: None,
         })
     }
 
@@ -179,6 +184,7 @@ impl Ring {
             // What a signal, a lack of memory or a full queue has kept from being submitted is
             // submitted by the next `gather`.
             Ok(_) | Err(Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}
+            Err(Some(libc::EBADR)) => completions_are_lost(),
             Err(error) => panic!("a ring refuses to wait: {error:?}"),
         }
     }
@@ -195,6 +201,11 @@ impl Ring {
             || !self.passed_over.is_empty()
             || !self.uring.completion().is_empty()
             || self.uring.submission().cq_overflow()
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_overflow(&mut self) -> bool {
+        self.uring.submission().cq_overflow()
     }
 
     /// Whether the next push has to submit first.
@@ -282,9 +293,16 @@ impl Ring {
             Ok(_) | Err(Some(libc::EINTR)) => {}
             // No memory for an operation just now. Who calls tries again until all is submitted.
             Err(Some(libc::EAGAIN | libc::EBUSY)) => std::thread::yield_now(),
+            Err(Some(libc::EBADR)) => completions_are_lost(),
             Err(error) => panic!("a ring refuses to be entered: {error:?}"),
         }
     }
+}
+
+/// The kernel found the completion queue full and had no memory to keep what completed. It says so
+/// once. Which connections it was of nobody knows: they fall silent, and are closed for it in time.
+fn completions_are_lost() {
+    tracing::error!("the kernel has no memory: some connections will not be heard any more");
 }
 
 impl Drop for Ring {

@@ -33,91 +33,14 @@ use io_uring::cqueue;
 use super::accept::Peers;
 use super::buffers::Filled;
 use super::doorbell::Doorbell;
+use super::ebb::{Ebb, give_memory_back};
+use super::growth::Growth;
 use super::kernel::with_patience;
 use super::operation::{Kind, Lending, Operation, Token};
 use super::ring::Ring;
 use super::send::Batch;
-use super::{Completion, ConnectionId, Error, Io, Unsent};
-
-/// How many entries a ring's queues have, powers of two.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Queues {
-    /// What is asked for and not submitted yet. 256 are sixteen kilobytes, which stay in the first
-    /// cache while a broadcast fills them again and again; a system call for so many sends is less
-    /// than half a nanosecond each.
-    pub(crate) submission: u32,
-    /// What has completed and was not looked at yet. What finds it full waits in the kernel.
-    pub(crate) completion: u32,
-}
-
-/// How large a shard's rings are.
-#[derive(Debug, Clone)]
-pub(crate) struct Config {
-    /// The first ring's queues, in which the shard sleeps. Default 256 and 4,096 entries: 84 KiB.
-    pub(crate) first_queues: Queues,
-    /// The queues of every further ring. Default 64 and 1,024 entries: 24 KiB, so that a small
-    /// `RLIMIT_MEMLOCK` holds many of them.
-    pub(crate) further_queues: Queues,
-    /// Entries of a ring's table. Default: what `RLIMIT_NOFILE` allows, at most 65,536, because the
-    /// kernel finds what it is to cancel through 128 buckets.
-    pub(crate) connections_per_ring: usize,
-    /// Connections of the shard. Further clients wait in the listener's backlog. Default 2²⁴,
-    /// more than memory.
-    pub(crate) max_connections: usize,
-    /// Buffers of a ring, a power of two. Default 32 incremental ones or 256 of the other kind.
-    pub(crate) buffers_per_ring: u16,
-    /// Bytes of a buffer. Default 16 KiB incremental or 2 KiB, half a megabyte a ring in both
-    /// cases: ten thousand heartbeats at once fit, and it stays in the second cache.
-    pub(crate) buffer_size: u32,
-    /// Whether receives share buffers. Default false; see `kernel::Abilities`.
-    pub(crate) incremental_buffers: bool,
-    /// Whether connections are direct descriptors, in the ring's table instead of the process'.
-    /// Default false; see `kernel::Abilities`.
-    pub(crate) direct_descriptors: bool,
-    /// Accepts under way at a time, at most 256. Default 64: so many clients come with one wake-up.
-    pub(crate) accepts: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            first_queues: Queues { submission: 256, completion: 4_096 },
-            further_queues: Queues { submission: 64, completion: 1_024 },
-            connections_per_ring: super::kernel::open_files_limit().min(65_536),
-            max_connections: 1 << 24,
-            buffers_per_ring: 256,
-            buffer_size: 2 << 10,
-            incremental_buffers: false,
-            direct_descriptors: false,
-            accepts: 64,
-        }
-    }
-}
-
-impl Config {
-    /// The defaults for a kernel with these abilities.
-    pub(crate) fn for_kernel(abilities: &super::kernel::Abilities) -> Self {
-        let mut config =
-            Self { direct_descriptors: abilities.direct_descriptors, ..Self::default() };
-        if abilities.incremental_buffers {
-            config.incremental_buffers = true;
-            config.buffers_per_ring = 32;
-            config.buffer_size = 16 << 10;
-        }
-        config
-    }
-
-    /// How many bytes a ring beyond the first counts for `RLIMIT_MEMLOCK`: pages of its queues and
-    /// of the entries by which buffers are handed over. The kernel counts them from 6.14 on.
-    pub(super) fn memlock_of_a_further_ring(&self) -> u64 {
-        let Queues { submission, completion } = self.further_queues;
-        // Behind a head, 16 bytes a completion and an index of four for each entry of 64.
-        let both = (HEAD_OF_QUEUES + completion * 16 + submission * 4).next_multiple_of(PAGE);
-        let entries = (submission * 64).next_multiple_of(PAGE);
-        let buffers = (u32::from(self.buffers_per_ring) * 16).next_multiple_of(PAGE);
-        u64::from(both + entries + buffers)
-    }
-}
+use super::trouble::{Troubles, is_of_one_client};
+use super::{Completion, Config, ConnectionId, Error, Io, Unsent};
 
 /// A shard's rings, and its listener.
 pub(crate) struct Rings {
@@ -128,8 +51,11 @@ pub(crate) struct Rings {
     listener: Option<TcpListener>,
     /// Accepting rests until then, because it failed.
     accepting_rests_until: Option<Instant>,
+    growth: Growth,
+    ebb: Ebb,
     /// Why another ring could not be set up, until the shard is told.
     failure: Option<std::io::Error>,
+    troubles: Troubles,
     doorbell: Arc<Doorbell>,
     now: Instant,
     /// The ring whose completions are being handed out; those before it have no more.
@@ -153,7 +79,7 @@ impl Rings {
         doorbell: Arc<Doorbell>,
     ) -> Result<Self, Error> {
         let mut first =
-            with_patience(|| Ring::new(config, config.first_queues)).map_err(Error::ring)?;
+            with_patience(|| Ring::new(config, config.first_queues, 1)).map_err(Error::ring)?;
         first.push(&Operation::hear(doorbell.eventfd()));
         let mut rings = Self {
             rings: vec![first],
@@ -165,7 +91,10 @@ impl Rings {
             cursor: 0,
             lent: None,
             refused: Vec::new(),
+            growth: Growth::default(),
+            ebb: Ebb::default(),
             failure: None,
+            troubles: Troubles::default(),
             config: config.clone(),
         };
         rings.accept_more();
@@ -179,11 +108,17 @@ impl Rings {
     /// once. It may also return for nothing. Nothing else runs on this thread meanwhile.
     pub(crate) async fn park(&mut self, until: Option<Instant>, idle: impl FnOnce() -> bool) {
         self.return_lent();
-        // A slot that was freed since the last turn may be what accepting waits for.
+        // A slot that was freed since the last turn may be what accepting waits for, and a ring that
+        // nobody needs is not to be slept with for ever.
         self.accept_more();
-        if self.failure.is_some() {
+        let is_smaller = self.take_down();
+        if self.ebb.is_over(self.open_connections(), self.now) {
+            self.settle_down();
+        }
+        if is_smaller || self.failure.is_some() {
             return;
         }
+        let errand = self.next_errand();
         let (first, others) = self.rings.split_first_mut().expect("there is always a ring");
         for ring in &mut *others {
             ring.submit();
@@ -197,10 +132,7 @@ impl Rings {
             ring.has_news()
         };
         if idle() && !first.has_news() && !others.iter_mut().any(has_news) {
-            let until = match (until, self.accepting_rests_until) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            };
+            let until = until.into_iter().chain(errand).min();
             first.wait(until.map(|until| until.saturating_duration_since(Instant::now())));
         }
         self.doorbell.withdraw();
@@ -230,6 +162,18 @@ impl Rings {
         self.rings.iter().map(|ring| ring.starved.len() + ring.passed_over.len()).sum()
     }
 
+    /// The last slot of the first ring that is taken.
+    #[cfg(test)]
+    pub(crate) fn last_taken_slot(&self) -> Option<usize> {
+        self.rings[0].slots.last_taken()
+    }
+
+    /// Whether a completion queue is full, and more waits in the kernel.
+    #[cfg(test)]
+    pub(crate) fn has_overflow(&mut self) -> bool {
+        self.rings.iter_mut().any(Ring::has_overflow)
+    }
+
     /// How many accepts are under way.
     #[cfg(test)]
     pub(crate) fn accepts_under_way(&self) -> usize {
@@ -247,11 +191,11 @@ impl Rings {
         self.accepting_rests_until = None;
         let room = self.config.max_connections.saturating_sub(self.open_connections());
         while self.peers.lent() < self.config.accepts.min(room) {
-            match self.ring_with_room() {
+            let Self { rings, growth, config, doorbell, now, .. } = self;
+            match growth.ring_with_room(rings, config, doorbell, *now) {
                 Ok(Some(ring)) => self.accept_on(ring),
                 Ok(None) => return,
                 Err(error) => {
-                    self.accepting_rests_until = Some(self.now + REST);
                     self.failure = Some(error);
                     return;
                 }
@@ -259,21 +203,35 @@ impl Rings {
         }
     }
 
-    /// The first ring that has a free slot, or a new one.
-    fn ring_with_room(&mut self) -> std::io::Result<Option<usize>> {
-        if let Some(index) = self.rings.iter().position(|ring| ring.slots.has_free()) {
-            return Ok(Some(index));
+    /// Takes down rings that nobody needs any more, and says whether there were any.
+    fn take_down(&mut self) -> bool {
+        let Self { rings, growth, listener, config, now, .. } = self;
+        growth.take_down(rings, listener.as_ref(), config, *now)
+    }
+
+    /// After a storm: memory goes back, and those who come next go to the front of the tables,
+    /// rather than to the slots that were free when all others were taken.
+    fn settle_down(&mut self) {
+        if let Some(listener) = &self.listener {
+            for ring in &mut self.rings {
+                ring.push(&Operation::cancel_accepts(listener));
+            }
         }
-        // Slots of connections that are going become free soon enough: they are no reason for a
-        // ring more than the connections need.
-        let needed = self.config.max_connections.div_ceil(self.config.connections_per_ring);
-        if self.rings.len() >= needed.min(ConnectionId::MAX_RINGS) {
-            return Ok(None);
-        }
-        let mut ring = Ring::new(&self.config, self.config.further_queues)?;
-        ring.register_doorbell(&self.doorbell)?;
-        self.rings.push(ring);
-        Ok(Some(self.rings.len() - 1))
+        give_memory_back();
+        tracing::debug!("many clients have gone: memory was given back");
+    }
+
+    /// When there is something to do that nobody asks for.
+    fn next_errand(&self) -> Option<Instant> {
+        let accepting = self.listener.is_some().then_some(self.accepting_rests_until).flatten();
+        let growing = self.listener.is_some().then_some(self.growth.rests_until()).flatten();
+        let spare = self.growth.spare_until(&self.rings, &self.config);
+        // What is past was done, or is not wanted any more.
+        [accepting, growing, spare, self.ebb.until()]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > self.now)
+            .min()
     }
 
     fn accept_on(&mut self, ring: usize) {
@@ -323,8 +281,11 @@ impl Rings {
                 // The operation was not found because it was just being run, or it has ended. It
                 // belonged to the generation before; if its last completion is still to come, it
                 // may have gone back to waiting.
-                let target =
-                    if tag == Kind::Receive as u8 { Kind::Receive } else { Kind::Writable };
+                let target = match tag {
+                    _ if tag == Kind::Receive as u8 => Kind::Receive,
+                    _ if tag == Kind::Writable as u8 => Kind::Writable,
+                    _ => return None,
+                };
                 if ring.slots.lingers(slot, stamp, target) {
                     ring.push(&Operation::cancel(Token { kind: target, tag: 0, ..token }));
                 }
@@ -345,14 +306,15 @@ impl Rings {
     }
 
     fn accept_failed(&mut self, errno: i32) -> Option<News> {
-        // Without a listener it was us who ended the accept, and nobody has to know.
-        self.listener.as_ref()?;
-        // What concerns one client is over with him. Of the rest, most would fail again at once:
-        // the system has no room, and the client is still in the backlog.
-        if !matches!(errno, libc::ECONNABORTED | libc::EPERM | libc::EPROTO) {
+        // It was us who ended the accept, and nobody has to know.
+        if errno == libc::ECANCELED || self.listener.is_none() {
+            return None;
+        }
+        if !is_of_one_client(errno) {
             self.accepting_rests_until = Some(self.now + REST);
         }
-        Some(News::AcceptFailed { error: std::io::Error::from_raw_os_error(errno) })
+        let is_news = self.troubles.is_news(("accept", errno), self.now);
+        Some(News::AcceptFailed { error: std::io::Error::from_raw_os_error(errno), is_news })
     }
 
     /// The buffer that the last completion lent goes back to its ring.
@@ -377,6 +339,7 @@ impl Io for Rings {
         self.now = Instant::now();
         self.return_lent();
         self.accept_more();
+        self.take_down();
         for ring in &mut self.rings {
             ring.feed_starved();
             ring.gather();
@@ -387,7 +350,10 @@ impl Io for Rings {
     fn next_completion(&mut self) -> Option<Completion<'_>> {
         self.return_lent();
         if let Some(error) = self.failure.take() {
-            return Some(Completion::AcceptFailed { error });
+            let errno = error.raw_os_error().unwrap_or_default();
+            let is_news = self.troubles.is_news(("ring", errno), self.now);
+            let error = std::io::Error::other(Error::ring(error));
+            return Some(Completion::AcceptFailed { error, is_news });
         }
         let news = loop {
             let index = self.cursor;
@@ -401,7 +367,7 @@ impl Io for Rings {
         };
         Some(match news {
             News::Accepted { id, peer } => Completion::Accepted { id, peer },
-            News::AcceptFailed { error } => Completion::AcceptFailed { error },
+            News::AcceptFailed { error, is_news } => Completion::AcceptFailed { error, is_news },
             News::Received { id, filled } => {
                 self.lent = Some((id.ring(), filled));
                 let bytes = self.rings[id.ring()].buffers.bytes(filled);
@@ -521,15 +487,11 @@ fn received(ring: &mut Ring, id: ConnectionId, completion: &cqueue::Entry) -> Op
 /// What a completion means to the shard, before its bytes are lent.
 enum News {
     Accepted { id: ConnectionId, peer: std::net::SocketAddr },
-    AcceptFailed { error: std::io::Error },
+    AcceptFailed { error: std::io::Error, is_news: bool },
     Received { id: ConnectionId, filled: Filled },
     Ended { id: ConnectionId, error: Option<std::io::Error> },
     Writable { id: ConnectionId },
 }
-
-/// What the kernel keeps before the entries of a ring's queues; it is less.
-const HEAD_OF_QUEUES: u32 = 512;
-const PAGE: u32 = 4_096;
 
 /// Queues of ours that were longer once shrink to this.
 pub(super) const USUAL: usize = 1_024;

@@ -61,14 +61,35 @@ impl Drop for Batch<'_, '_> {
 fn settle(index: usize, ring: &mut Ring, refused: &mut Vec<(u32, Unsent)>) {
     ring.settle_sends(|token, result, slots| {
         let id = ConnectionId::new(index, token.slot as usize, slots.generation(token.slot));
-        let unsent = match result {
-            0.. => Unsent { id, written: result as usize, broken: false },
-            // The socket takes nothing now, or the kernel has no memory for it.
-            _ if matches!(-result, libc::EAGAIN | libc::ENOMEM | libc::ENOBUFS) => {
-                Unsent { id, written: 0, broken: false }
-            }
-            _ => Unsent { id, written: 0, broken: true },
-        };
-        refused.push((token.stamp, unsent));
+        refused.push((token.stamp, unsent(id, result)));
     });
+}
+
+/// What a send's completion says.
+fn unsent(id: ConnectionId, result: i32) -> Unsent {
+    match result {
+        0.. => Unsent { id, written: result as usize, broken: false },
+        // The socket takes nothing now, or the kernel has no memory for it.
+        _ if matches!(-result, libc::EAGAIN | libc::ENOMEM | libc::ENOBUFS) => {
+            Unsent { id, written: 0, broken: false }
+        }
+        _ => Unsent { id, written: 0, broken: true },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_memory_breaks_no_connection() {
+        let id = ConnectionId::new(0, 7, 1);
+        assert_eq!(unsent(id, 12), Unsent { id, written: 12, broken: false });
+        for errno in [libc::EAGAIN, libc::ENOMEM, libc::ENOBUFS] {
+            assert_eq!(unsent(id, -errno), Unsent { id, written: 0, broken: false });
+        }
+        for errno in [libc::EPIPE, libc::ECONNRESET, libc::ETIMEDOUT, libc::ECANCELED] {
+            assert_eq!(unsent(id, -errno), Unsent { id, written: 0, broken: true });
+        }
+    }
 }

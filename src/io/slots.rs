@@ -1,17 +1,22 @@
 //! The table of a ring's connections: which slots are taken, in what generation, and what of each
 //! the kernel still has in hand.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::operation::Kind;
 
 /// A ring's slots. They mirror the kernel's table of direct descriptors, entry by entry.
 pub(super) struct Slots {
     /// Grows with the connections there are, up to `capacity`.
     slots: Vec<Slot>,
-    /// Those that had a connection once. The last one used is the first to be used again: its
-    /// memory is warm.
-    free: Vec<u32>,
+    /// Those that had a connection once. The first is the first to be used again, so that the tables
+    /// that are laid out like this one can give back their ends.
+    free: BinaryHeap<Reverse<u32>>,
     capacity: usize,
     open: usize,
+    /// The generation that a slot begins with.
+    first: u32,
 }
 
 /// One slot: eight bytes, for a million of them are looked at by a broadcast.
@@ -28,8 +33,17 @@ struct Slot {
 const OPEN: u16 = 1;
 
 impl Slots {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), capacity, open: 0 }
+    /// `first` is the generation that a slot begins with, not zero.
+    pub(super) fn new(capacity: usize, first: u32) -> Self {
+        assert_ne!(first, 0);
+        Self { slots: Vec::new(), free: BinaryHeap::new(), capacity, open: 0, first }
+    }
+
+    /// A generation that no slot has reached: whoever has an id of this table finds nothing in one
+    /// that begins with it. `None` if there is none left.
+    pub(super) fn beyond(&self) -> Option<u32> {
+        let last = self.slots.iter().map(|slot| slot.generation).max();
+        last.unwrap_or(self.first).checked_add(1)
     }
 
     /// How many connections are open.
@@ -42,20 +56,25 @@ impl Slots {
         self.slots.len() - self.free.len()
     }
 
-    pub(super) fn has_free(&self) -> bool {
-        self.taken() < self.capacity
+    #[cfg(test)]
+    pub(super) fn last_taken(&self) -> Option<usize> {
+        self.slots.iter().rposition(|slot| slot.state != 0)
+    }
+
+    pub(super) fn free(&self) -> usize {
+        self.capacity - self.taken()
     }
 
     /// Takes a free slot for an operation of `kind`, and says its generation.
     pub(super) fn reserve(&mut self, kind: Kind) -> Option<(u32, u32)> {
         let slot = match self.free.pop() {
-            Some(slot) => slot,
+            Some(Reverse(slot)) => slot,
             None if self.slots.len() < self.capacity => {
                 if self.slots.len() == self.slots.capacity() {
                     let room = self.capacity - self.slots.len();
                     self.slots.reserve_exact(room.min(GROWTH.max(self.slots.len() / 4)));
                 }
-                self.slots.push(Slot { generation: 1, state: 0, is_hungry: false });
+                self.slots.push(Slot { generation: self.first, state: 0, is_hungry: false });
                 self.slots.len() as u32 - 1
             }
             None => return None,
@@ -135,7 +154,7 @@ impl Slots {
         debug_assert_ne!(entry.state & bit(kind), 0, "{kind:?} ended twice on slot {slot}");
         entry.state &= !bit(kind);
         if entry.state == 0 {
-            self.free.push(slot);
+            self.free.push(Reverse(slot));
         }
     }
 }
@@ -164,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_free_when_its_last_completion_has_come() {
-        let mut slots = Slots::new(1);
+        let mut slots = Slots::new(1, 1);
         let (slot, generation) = slots.reserve(Kind::Accept).unwrap();
         slots.begin(slot, Kind::Receive);
         slots.open_slot(slot);
@@ -182,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_connection_lingers_until_its_last_completion_and_its_successor_does_not() {
-        let mut slots = Slots::new(1);
+        let mut slots = Slots::new(1, 1);
         for generation in 1..3 {
             assert_eq!(slots.reserve(Kind::Accept), Some((0, generation)));
             slots.begin(0, Kind::Receive);
@@ -199,8 +218,36 @@ mod tests {
     }
 
     #[test]
+    fn a_table_that_follows_another_begins_beyond_it() {
+        let mut slots = Slots::new(3, 7);
+        assert_eq!(slots.beyond(), Some(8));
+        assert_eq!(slots.reserve(Kind::Accept), Some((0, 7)));
+        for _ in 0..5 {
+            let (slot, _) = slots.reserve(Kind::Accept).unwrap();
+            slots.open_slot(slot);
+            slots.close_slot(slot);
+            slots.end(slot, Kind::Accept);
+        }
+        assert_eq!(slots.reserve(Kind::Accept), Some((1, 12)));
+        assert_eq!(slots.beyond(), Some(13));
+        assert_eq!(Slots::new(3, u32::MAX).beyond(), None);
+    }
+
+    #[test]
+    fn the_first_free_slot_is_taken() {
+        let mut slots = Slots::new(9, 1);
+        let taken: Vec<_> = (0..9).map(|_| slots.reserve(Kind::Accept).unwrap().0).collect();
+        assert_eq!(taken, (0..9).collect::<Vec<u32>>());
+        [7, 2, 5].into_iter().for_each(|slot| slots.end(slot, Kind::Accept));
+        assert_eq!(slots.reserve(Kind::Accept), Some((2, 1)));
+        slots.end(0, Kind::Accept);
+        let rest: Vec<_> = (0..3).map(|_| slots.reserve(Kind::Accept).unwrap().0).collect();
+        assert_eq!(rest, [0, 5, 7]);
+    }
+
+    #[test]
     fn a_failed_accept_frees_its_slot() {
-        let mut slots = Slots::new(8);
+        let mut slots = Slots::new(8, 1);
         let (slot, _) = slots.reserve(Kind::Accept).unwrap();
         assert_eq!((slots.taken(), slots.open()), (1, 0));
         slots.end(slot, Kind::Accept);

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::config::Queues;
 use super::listener::{self, Options};
-use super::rings::Queues;
 use super::*;
 
 #[test]
@@ -379,6 +379,163 @@ fn clients_are_spread_over_as_many_rings_as_they_need() {
     assert_eq!(server.rings.ring_count(), 5);
 }
 
+/// After a burst, descriptors, locked memory and buffers go back. An id of a ring that is gone
+/// finds nobody on the one that has its place later.
+#[test]
+fn rings_that_nobody_needs_are_taken_down() {
+    let config = Config {
+        connections_per_ring: 4,
+        accepts: 2,
+        spare_ring_stays: Duration::from_millis(20),
+        ..small()
+    };
+    let mut server = Server::new(config);
+    let mut before = Vec::new();
+    for _ in 0..3 {
+        let mut clients: Vec<_> = (0..10).map(|_| server.connect()).collect();
+        let ids = server.accept_from(&clients);
+        assert!(server.rings.ring_count() >= 3);
+        assert!(ids.iter().all(|id| !before.contains(id)), "{ids:?} after {before:?}");
+        for id in &before {
+            let mut unsent = Vec::new();
+            server.rings.send([(*id, &b"?"[..])].into_iter(), &mut unsent);
+            assert_eq!(unsent, [Unsent { id: *id, written: 0, broken: true }]);
+            server.rings.close(*id);
+        }
+        let bytes = pattern(7, 100);
+        server.rings.send(ids.iter().map(|id| (*id, &bytes[..])), &mut Vec::new());
+        for client in &mut clients {
+            let mut read = [0; 100];
+            client.read_exact(&mut read).unwrap();
+            assert!(read == bytes[..]);
+        }
+        ids.iter().for_each(|id| server.rings.close(*id));
+        // Nothing else wakes the shard for it.
+        server.until(|server| server.rings.ring_count() == 1);
+        assert!(server.is_empty());
+        before.extend(ids);
+    }
+}
+
+/// The slots that are free when all others are taken are the last ones, and an accept waits on each
+/// of them. When everybody has gone, the next client shall not make the tables as long as they were.
+#[test]
+fn after_a_storm_clients_come_to_the_front_of_the_table() {
+    in_a_process_of_its_own("after_a_storm_clients_come_to_the_front_of_the_table", || {
+        set_descriptors(4_000);
+        let config = Config { connections_per_ring: 2_000, max_connections: 2_000, ..small() };
+        let mut server = Server::new(config);
+        let mut clients = Vec::new();
+        for _ in 0..11 {
+            clients.extend((0..100).map(|_| server.connect()));
+            server.until(|server| server.accepted.len() == clients.len());
+        }
+        let ids: Vec<_> = server.accepted.drain(..).map(|(id, _)| id).collect();
+        ids.iter().for_each(|id| server.rings.close(*id));
+        server.until(Server::is_empty);
+        server.until(|server| server.rings.last_taken_slot() < Some(4));
+        let _client = server.connect();
+        assert!(server.accept().0.slot() < 4);
+        assert_eq!(server.failed, 0);
+    });
+}
+
+#[test]
+fn a_ring_stays_as_long_as_one_client_does() {
+    let config = Config {
+        connections_per_ring: 4,
+        accepts: 2,
+        spare_ring_stays: Duration::from_millis(1),
+        ..small()
+    };
+    let mut server = Server::new(config);
+    let clients: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    let mut ids = server.accept_from(&clients);
+    ids.sort_unstable();
+    let last = ids.pop().unwrap();
+    assert!(last.ring() >= 2);
+    ids.iter().for_each(|id| server.rings.close(*id));
+    server.until(|server| server.rings.open_connections() == 1);
+    server.until(|server| server.rings.ring_count() == last.ring() + 1);
+    for _ in 0..5 {
+        park(&mut server.rings, Some(Instant::now() + Duration::from_millis(2)), || true);
+        server.turn();
+    }
+    assert_eq!(server.rings.ring_count(), last.ring() + 1);
+    server.rings.close(last);
+    server.until(|server| server.rings.ring_count() == 1);
+}
+
+#[test]
+fn without_a_descriptor_for_a_further_ring_clients_wait_for_a_place() {
+    in_a_process_of_its_own(
+        "without_a_descriptor_for_a_further_ring_clients_wait_for_a_place",
+        || {
+            let config = Config { connections_per_ring: 4, accepts: 2, ..small() };
+            let mut server = Server::new(config);
+            let clients: Vec<_> = (0..7).map(|_| server.connect()).collect();
+            let limit = leave_descriptors(0);
+            server.until(|server| server.accepted.len() == 4 && server.failed > 0);
+            // It is tried again, and told of once.
+            server.until(|server| server.failed > 1);
+            assert_eq!((server.news, server.rings.ring_count()), (1, 1));
+            let (first, _) = server.accepted[0];
+            server.rings.close(first);
+            server.until(|server| server.accepted.len() == 5);
+            assert_eq!(server.rings.ring_count(), 1);
+
+            set_descriptors(limit);
+            server.until(|server| server.accepted.len() == clients.len());
+            assert_eq!(server.rings.ring_count(), 2);
+        },
+    );
+}
+
+#[test]
+fn without_a_descriptor_for_a_client_clients_wait_for_one() {
+    in_a_process_of_its_own("without_a_descriptor_for_a_client_clients_wait_for_one", || {
+        // The limit that counts is the one there was when an accept was submitted, so one at a time.
+        let config = Config { direct_descriptors: false, accepts: 1, ..small() };
+        let mut server = Server::new(config);
+        let clients: Vec<_> = (0..6).map(|_| server.connect()).collect();
+        leave_descriptors(3);
+        server.until(|server| server.accepted.len() == 3 && server.failed > 0);
+        let failed = server.failed;
+        server.until(|server| server.failed > failed);
+        assert_eq!((server.news, server.accepted.len()), (1, 3));
+        for gone in 0..3 {
+            let (id, _) = server.accepted[gone];
+            server.rings.close(id);
+            server.until(|server| server.accepted.len() == 4 + gone);
+        }
+        assert_eq!(server.accepted.len(), clients.len());
+    });
+}
+
+/// What finds the completion queue full is kept by the kernel, and none of it is lost.
+#[test]
+fn more_completions_than_the_queue_has_room_for_all_come() {
+    for config in with_each_kind(&tight()) {
+        let config = Config { connections_per_ring: 256, buffers_per_ring: 256, ..config };
+        let mut server = Server::new(config);
+        let mut clients: Vec<_> = (0..150).map(|_| server.connect()).collect();
+        let ids = server.accept_from(&clients);
+        for round in 0..5 {
+            for (number, client) in clients.iter_mut().enumerate() {
+                client.write_all(&pattern(number + round, 40)).unwrap();
+            }
+            server.until(|server| {
+                ids.iter().all(|id| server.received(*id).len() == 40 * (round + 1))
+            });
+        }
+        assert!(server.has_overflowed, "the test is to overflow the queue");
+        for (number, id) in ids.iter().enumerate() {
+            let sent: Vec<u8> = (0..5).flat_map(|round| pattern(number + round, 40)).collect();
+            assert!(server.received(*id) == sent, "client {number}");
+        }
+    }
+}
+
 #[test]
 fn every_ring_wakes_the_shard() {
     let config = Config { connections_per_ring: 2, accepts: 1, ..small() };
@@ -693,6 +850,10 @@ struct Server {
     ended: Vec<(ConnectionId, Option<i32>)>,
     writable: Vec<ConnectionId>,
     failed: usize,
+    /// How many of these failures are to be told of.
+    news: usize,
+    /// A completion queue was found full.
+    has_overflowed: bool,
     /// What is received is sent back.
     echo: bool,
     /// How often a connection was found waiting for a buffer.
@@ -721,6 +882,8 @@ impl Server {
             ended: Vec::new(),
             writable: Vec::new(),
             failed: 0,
+            news: 0,
+            has_overflowed: false,
             echo: false,
             starved: 0,
         }
@@ -761,11 +924,15 @@ impl Server {
 
     fn turn(&mut self) {
         self.rings.gather();
+        self.has_overflowed |= self.rings.has_overflow();
         let mut echoes = Vec::new();
         while let Some(completion) = self.rings.next_completion() {
             match completion {
                 Completion::Accepted { id, peer } => self.accepted.push((id, peer)),
-                Completion::AcceptFailed { .. } => self.failed += 1,
+                Completion::AcceptFailed { is_news, .. } => {
+                    self.failed += 1;
+                    self.news += usize::from(is_news);
+                }
                 Completion::Received { id, bytes } => {
                     if self.echo {
                         echoes.push((id, bytes.to_vec()));
@@ -819,6 +986,40 @@ impl Server {
 fn park(rings: &mut Rings, until: Option<Instant>, idle: impl FnOnce() -> bool) {
     let park = pin!(rings.park(until, idle));
     assert_eq!(park.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()));
+}
+
+/// Runs `act` in a process of its own, where limits may be lowered: this binary, with this test
+/// alone.
+fn in_a_process_of_its_own(test: &str, act: impl FnOnce()) {
+    const ALONE: &str = "SIMURGH_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return act();
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args([&format!("io::tests::{test}"), "--exact", "--nocapture"]).env(ALONE, "1");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{complained}");
+}
+
+/// Lowers the limit so that so many further descriptors can be had, and says what it was.
+fn leave_descriptors(count: usize) -> libc::rlim_t {
+    // The lowest that are free are the next.
+    let next: Vec<_> = (0..=count).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+    let highest = next.iter().map(std::os::fd::AsRawFd::as_raw_fd).max().unwrap();
+    set_descriptors(highest as libc::rlim_t)
+}
+
+/// Sets the soft limit of descriptors, and says what it was.
+fn set_descriptors(count: libc::rlim_t) -> libc::rlim_t {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is what this call writes.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
+    let before = std::mem::replace(&mut limit.rlim_cur, count);
+    // SAFETY: `limit` is what this call reads.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+    before
 }
 
 /// Small rings, otherwise as this kernel can have them.

@@ -327,9 +327,11 @@ impl<I: Io> Shard<I> {
                     self.local.receive(id, bytes);
                 }
                 Completion::Accepted { id, peer } => core.accepted(id, peer),
-                Completion::AcceptFailed { error } => {
+                Completion::AcceptFailed { error, is_news } => {
                     core.counters.accepts_failed += 1;
-                    tracing::warn!(%error, "can't accept a client");
+                    if is_news {
+                        tracing::warn!(%error, "can't accept clients: they wait");
+                    }
                 }
                 Completion::Ended { id, error } => {
                     if let Some(error) = error {

@@ -264,6 +264,7 @@ fn who_has_the_reply_to_his_join_gets_every_later_broadcast() {
                     let sent = client.push("room:1", "act", steps);
                     client.reply(sent).unwrap();
                 }
+                client
             }
         });
         let mut joined = Vec::new();
@@ -273,8 +274,10 @@ fn who_has_the_reply_to_his_join_gets_every_later_broadcast() {
             // What is sent from here on must come, and it begins at most one script later.
             joined.push((client, next.load(Ordering::SeqCst) + 10));
         }
-        sender.join().unwrap();
-        world.server.handle().broadcast("room:1", "end", ()).unwrap();
+        // By the same channel: of another's broadcasts it is not known when they come.
+        let mut sender = sender.join().unwrap();
+        let sent = sender.push("room:1", "act", script([broadcast("end"), reply(json!(1))]));
+        sender.reply(sent).unwrap();
         for (client, must_have) in &mut joined {
             let messages = std::iter::from_fn(|| client.next().ok());
             let tail: Vec<_> = messages
@@ -285,7 +288,7 @@ fn who_has_the_reply_to_his_join_gets_every_later_broadcast() {
             assert_eq!(tail, (first..TOTAL).collect::<Vec<_>>(), "it has no gap, and an end");
             assert!(first <= *must_have, "begins with {first}, not {must_have}");
         }
-        drop(joined);
+        drop((joined, sender));
         world.server.await_rest();
     }
 }

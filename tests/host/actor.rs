@@ -11,11 +11,17 @@ pub(crate) fn part() -> Option<String> {
     std::env::var(PART).ok()
 }
 
-/// A command that runs `test` (its path within this binary) again as an actor with this part.
-pub(crate) fn command(test: &str, part: &str) -> Command {
+/// A command that runs `test` (its path within this binary) again as an actor with this part,
+/// without privileges and under these limits, as `prlimit` takes them.
+pub(crate) fn command(limits: &[&str], test: &str, part: &str) -> Command {
     let binary = std::env::current_exe().expect("a test knows its binary");
-    let mut command = Command::new(binary);
-    command.args([test, "--exact", "--nocapture"]).env(PART, part);
+    // Both are of util-linux. Without capabilities root is bounded like everybody.
+    let mut command = Command::new("prlimit");
+    command.args(limits);
+    if is_root() {
+        command.args(["setpriv", "--bounding-set", "-all"]);
+    }
+    command.arg(binary).args([test, "--exact", "--nocapture"]).env(PART, part);
     command
 }
 
@@ -85,6 +91,11 @@ impl Drop for Actor {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 const PART: &str = "SIMURGH_TEST_PART";

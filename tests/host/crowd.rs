@@ -14,8 +14,10 @@ impl Crowd {
     /// Begins to connect `count` clients to `server` and to have each join one of 1,000 topics, for
     /// a test that calls [`play`] first thing. Crowds of one server have different numbers.
     pub(crate) fn gather(test: &str, server: SocketAddr, number: u8, count: usize) -> Self {
-        let command = actor::command(test, &format!("{CROWD}{server} {number} {count}"));
-        Self(Actor::start(command))
+        let part = format!("{CROWD}{server} {number} {count}");
+        // Its soft limit is raised, as every process may: each client takes a descriptor.
+        let limit = format!("--nofile={}:", count + 1_000);
+        Self(Actor::start(actor::command(&[&limit], test, &part)))
     }
 
     /// Waits until all have joined.

@@ -7,5 +7,8 @@
 mod actor;
 mod app;
 mod crowd;
+mod lone_server;
+mod memory;
+mod scarcity;
 mod sixty_thousand;
 mod stage;

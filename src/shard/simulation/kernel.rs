@@ -292,7 +292,7 @@ impl Io for SimulatedIo {
                 Completion::Accepted { id, peer }
             }
             Event::AcceptFailed => {
-                Completion::AcceptFailed { error: ErrorKind::OutOfMemory.into() }
+                Completion::AcceptFailed { error: ErrorKind::OutOfMemory.into(), is_news: true }
             }
             Event::Received(id, bytes) => {
                 self.lent = bytes;

@@ -1,0 +1,116 @@
+//! A server in a process of its own, with limits of its own: an actor's part.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use simurgh::ShardCounts;
+
+use crate::actor::{self, Actor};
+use crate::app;
+
+/// A server in a process of its own.
+pub(crate) struct LoneServer {
+    actor: Actor,
+    pub(crate) addr: SocketAddr,
+}
+
+impl LoneServer {
+    /// Starts it with so many shards, under limits as `prlimit` takes them, for a test that calls [`play`] first thing;
+    /// or says why it did not start.
+    pub(crate) fn start(test: &str, shards: usize, limits: &[&str]) -> Result<Self, String> {
+        let part = format!("{PART}{shards}");
+        let mut actor = Actor::start(actor::command(limits, test, &part));
+        let said = actor.hear();
+        match said.strip_prefix("at ") {
+            Some(addr) => Ok(Self { actor, addr: addr.parse().expect("an address") }),
+            None => Err(said),
+        }
+    }
+
+    /// What it has counted of this kind.
+    pub(crate) fn count(&mut self, of: &str) -> u64 {
+        self.actor.tell(of);
+        self.actor.hear().parse().expect("a number")
+    }
+
+    /// Waits until it has counted so many at least.
+    pub(crate) fn await_count(&mut self, of: &str, least: u64) {
+        self.until(of, |count| count >= least);
+    }
+
+    /// Waits until what it has counted is as wanted.
+    pub(crate) fn until(&mut self, of: &str, wanted: impl Fn(u64) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let count = self.count(of);
+            if wanted(count) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{of}: {count}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Plays the server, if that is this process' part, and says whether it was.
+pub(crate) fn play() -> bool {
+    let Some(part) = actor::part() else { return false };
+    let Some(shards) = part.strip_prefix(PART) else { return false };
+    let shards = shards.parse().expect("a number");
+    let log = Log::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+    // Not by `Server::start`, which has no word for why it failed.
+    let running = match app::endpoint().listen("127.0.0.1:0").shards(shards).start() {
+        Ok(running) => running,
+        Err(error) => {
+            actor::say(&error.to_string());
+            return true;
+        }
+    };
+    actor::say(&format!("at {}", running.local_addr()));
+    loop {
+        let counts = running.handle().counts();
+        let sum = |of: fn(&ShardCounts) -> u64| counts.iter().map(of).sum();
+        let count = match actor::hear().as_str() {
+            "connections" => sum(|shard| shard.connections),
+            "accepts failed" => sum(|shard| shard.accepts_failed),
+            "complaints" => log.count("can't accept clients"),
+            "resident bytes" => resident_bytes(),
+            "ceiling" => running.ceiling().connections,
+            other => panic!("nobody counts {other}"),
+        };
+        actor::say(&count.to_string());
+    }
+}
+
+/// How much memory this process holds.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = pages.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() << 10
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn count(&self, what: &str) -> u64 {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(what).count() as u64
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+const PART: &str = "server ";

@@ -16,6 +16,7 @@ mod client;
 mod connect;
 mod error;
 mod message;
+mod random;
 mod server;
 
 pub use tungstenite;
@@ -24,4 +25,5 @@ pub use self::client::Client;
 pub use self::connect::Builder;
 pub use self::error::{ConnectError, Error, Unread};
 pub use self::message::{Malformed, Message, Payload, Reply, Version};
+pub use self::random::{Random, Seed};
 pub use self::server::Server;

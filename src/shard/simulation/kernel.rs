@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::random::Random;
 use crate::io::{Completion, ConnectionId, Io, Unsent};
+use crate::testing::Random;
 
 /// One TCP connection, seen from between its two ends.
 #[derive(Debug, Default)]

@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 use super::actor::{self, App};
 use super::client::Client;
 use super::kernel::{Kernel, SimulatedIo};
-use super::random::Random;
 use crate::config::Limits;
 use crate::endpoint::Builder;
 use crate::handle::Handle;
 use crate::shard::counters::ShardCounts;
 use crate::shard::slices::SLICE;
 use crate::shard::{Core, Next, Parts, Shard, Shared, start};
-use crate::testing::Version;
+use crate::testing::{Random, Version};
 
 pub(super) struct World {
     lanes: Vec<Lane>,

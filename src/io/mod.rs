@@ -31,6 +31,9 @@ mod tests;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+#[cfg(feature = "testing")]
+use crate::shard::holdings::KernelHoldings;
+
 pub(crate) use doorbell::Doorbell;
 pub(crate) use error::Error;
 pub(crate) use prefetch::prefetch;
@@ -76,6 +79,10 @@ pub(crate) trait Io {
 
     /// Takes no further clients.
     fn stop_accepting(&mut self);
+
+    /// What is taken of the kernel's tables and buffers, for tests that look for leaks.
+    #[cfg(feature = "testing")]
+    fn holdings(&self) -> KernelHoldings;
 }
 
 /// Something that happened to the listener or to a connection.

@@ -38,6 +38,8 @@ use super::operation::{Kind, Lending, Operation, Token};
 use super::ring::Ring;
 use super::send::Batch;
 use super::{Completion, ConnectionId, Error, Io, Unsent};
+#[cfg(feature = "testing")]
+use crate::shard::holdings::KernelHoldings;
 
 /// How many entries a ring's queues have, powers of two.
 #[derive(Debug, Clone, Copy)]
@@ -219,19 +221,19 @@ impl Rings {
 
     /// How many slots are taken: by a connection, by an accept under way, or by one closed of which
     /// the kernel has not let go yet.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn taken_slots(&self) -> usize {
         self.rings.iter().map(|ring| ring.slots.taken()).sum()
     }
 
     /// How many connections wait for a buffer.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn starved(&self) -> usize {
         self.rings.iter().map(|ring| ring.starved.len() + ring.passed_over.len()).sum()
     }
 
     /// How many accepts are under way.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn accepts_under_way(&self) -> usize {
         self.peers.lent()
     }
@@ -473,6 +475,15 @@ impl Io for Rings {
         let socket = socket2::Socket::from(listener);
         if let Err(error) = socket.shutdown(std::net::Shutdown::Both) {
             tracing::warn!(%error, "the listener could not be shut down");
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    fn holdings(&self) -> KernelHoldings {
+        KernelHoldings {
+            slots: self.taken_slots() - self.accepts_under_way(),
+            starved: self.starved(),
+            buffers: self.rings.iter().map(|ring| ring.buffers.kept()).sum(),
         }
     }
 }

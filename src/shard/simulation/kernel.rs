@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::io::{Completion, ConnectionId, Io, Unsent};
+use crate::shard::holdings::KernelHoldings;
 use crate::testing::Random;
 
 /// One TCP connection, seen from between its two ends.
@@ -357,5 +358,10 @@ impl Io for SimulatedIo {
 
     fn stop_accepting(&mut self) {
         self.kernel.borrow_mut().is_accepting = false;
+    }
+
+    fn holdings(&self) -> KernelHoldings {
+        let slots = self.kernel.borrow().open_connections();
+        KernelHoldings { slots, ..KernelHoldings::default() }
     }
 }

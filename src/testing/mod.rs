@@ -17,6 +17,7 @@ mod connect;
 mod error;
 mod message;
 mod random;
+pub mod raw;
 mod server;
 
 pub use tungstenite;

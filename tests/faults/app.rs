@@ -52,9 +52,9 @@ impl SocketHandler for Visitor {
     async fn connect(params: Value, info: &ConnectInfo<App>) -> Result<Self, Rejection> {
         let _live = info.app().value();
         match params["connect"].as_str() {
-            Some("fail") => return Err(Crash::new("as told").into()),
+            Some("fail") => Err(Crash::new("as told").into()),
             Some("panic") => panic!("as told"),
-            Some("refuse") => return Err(Refused::default().into()),
+            Some("refuse") => Err(Refused::default().into()),
             Some("wait") => info.app().for_ever().await,
             _ => Ok(Self { id: params["id"].as_str().map(str::to_owned), _live }),
         }

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 use simurgh::Limits;
+use simurgh::testing::raw::{Raw, get, upgrade};
 use simurgh::testing::{Client, Random};
 
 use crate::calm::CROWDED;
-use crate::scene::{Scene, play};
+use crate::scene::{Scene, in_threads, play};
 
 /// They come, join, listen and talk for a while and vanish, in every way there is, while what they
 /// and others say is on its way to all of them.
@@ -15,27 +16,44 @@ use crate::scene::{Scene, play};
 fn a_thousand_disconnects_in_a_storm_cost_nobody_else_a_message() {
     play(&Limits::default(), |scene, random| {
         let left = AtomicUsize::new(DISCONNECTS);
-        std::thread::scope(|scope| {
-            for mut random in (0..THREADS).map(|_| Random::new(random.next())) {
-                let left = &left;
-                scope.spawn(move || {
-                    let mut present = Vec::new();
-                    while is_one_left(left) {
-                        present.extend(Visit::begin(scene, &mut random));
-                        if present.len() > CROWD {
-                            let one = random.below(present.len());
-                            present.swap_remove(one).vanish(scene, &mut random);
-                        }
-                    }
-                    present.drain(..).for_each(|visit| visit.vanish(scene, &mut random));
-                });
+        in_threads(random, |random| {
+            let mut present = Vec::new();
+            while is_one_left(&left) {
+                if random.chance(20) {
+                    vanish_early(scene, random);
+                    continue;
+                }
+                present.push(Visit::begin(scene, random));
+                if present.len() > CROWD {
+                    let one = random.below(present.len());
+                    present.swap_remove(one).vanish(scene, random);
+                }
             }
+            present.drain(..).for_each(|visit| visit.vanish(scene, random));
         });
     });
 }
 
 fn is_one_left(left: &AtomicUsize) -> bool {
     left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+/// Comes, and vanishes before there is a socket.
+fn vanish_early(scene: &Scene, random: &mut Random) {
+    let mut raw = Raw::connect(scene.addr(random));
+    let waiting = upgrade("/socket/websocket?vsn=2.0.0&connect=wait");
+    let request = match random.below(4) {
+        0 => String::new(),
+        1 => get("/", &[]),
+        2 => upgrade("/socket/websocket?vsn=2.0.0"),
+        _ => waiting,
+    };
+    let end = if random.chance(50) { request.len() } else { random.below(request.len() + 1) };
+    // Nobody hangs up on him.
+    raw.send(&request[..end]);
+    if random.chance(50) {
+        raw.reset();
+    }
 }
 
 /// One client, for as long as it stays.
@@ -45,8 +63,7 @@ struct Visit {
 }
 
 impl Visit {
-    /// Comes, unless it is turned away or goes before it is let in.
-    fn begin(scene: &Scene, random: &mut Random) -> Option<Self> {
+    fn begin(scene: &Scene, random: &mut Random) -> Self {
         let id = format!("visitor:{}", random.below(1_000_000));
         let mut client = scene.client(random).param("id", &id).connect().expect("it is let in");
         client.send_join(CROWDED, json!({}));
@@ -61,53 +78,54 @@ impl Visit {
         for _ in 0..random.below(3) {
             client.push(CROWDED, "say", json!({"text": "x".repeat(random.below(500))}));
         }
-        Some(Self { client, id })
+        Self { client, id }
     }
 
     fn vanish(mut self, scene: &Scene, random: &mut Random) {
-        let gone = match random.below(8) {
-            0 => self.client.reset(),
+        match random.below(8) {
+            0 => {}
             1 => {
                 self.client.shut_down();
-                Ok(())
+                if random.chance(50) {
+                    // What was under way to it, and the end.
+                    while self.client.next().is_ok() {}
+                }
             }
-            2 => {
-                self.client.close();
-                Ok(())
-            }
+            2 => self.client.close(),
             3 => {
                 self.client.close();
                 while self.client.next().is_ok() {}
                 self.client.closed().expect("a Close is answered");
-                Ok(())
             }
-            4 => {
-                // A frame of 100 bytes, of which three come.
-                self.client.send_bytes(&[0x81, 0x80 | 100, 1, 2, 3, 4, 5, 6, 7]);
-                if random.chance(50) { self.client.reset() } else { Ok(()) }
-            }
+            // A frame of 100 bytes, of which three come behind its mask.
+            4 => self.client.send_bytes(&[0x81, 0x80 | 100, 1, 2, 3, 4, 5, 6, 7]),
             5 => {
                 for _ in 0..random.below(20) {
                     self.client.push(CROWDED, "say", json!({"text": "the last words"}));
                 }
-                self.client.reset()
             }
             6 => {
                 self.client.send_join("room:waiting", json!({"join": "wait"}));
-                if random.chance(50) { self.client.reset() } else { Ok(()) }
+                if random.chance(50) {
+                    // The join is under way when the answer to this has come.
+                    self.client.heartbeat().expect("it is answered");
+                }
             }
             _ => {
                 scene.server.handle().disconnect(&self.id).expect("there is room");
-                Ok(())
+                if random.chance(50) {
+                    while self.client.next().is_ok() {}
+                    assert_eq!(self.client.closed().expect("it is closed"), Some(1001));
+                }
             }
-        };
-        gone.expect("a socket can be told how to end");
+        }
+        if random.chance(50) {
+            self.client.reset().expect("a socket can be told how to end");
+        }
     }
 }
 
 /// So many in each scene.
 const DISCONNECTS: usize = 1_000;
-/// Who come and go side by side.
-const THREADS: usize = 3;
 /// How many are there at once, of each thread's.
 const CROWD: usize = 15;

@@ -1,6 +1,7 @@
 //! The scene of a test: a server, its calm clients, and the question what is left of it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -58,12 +59,26 @@ pub(crate) fn play(limits: &Limits, harm: impl Fn(&Scene, &mut Random)) {
 }
 
 impl Scene {
+    /// Where any of the shards listens.
+    pub(crate) fn addr(&self, random: &mut Random) -> SocketAddr {
+        self.server.addr(random.below(self.server.shards()))
+    }
+
     /// A client that is about to do harm, on any shard and of any version.
     pub(crate) fn client(&self, random: &mut Random) -> Builder {
-        let shard = random.below(self.server.shards());
         let version = *random.pick(&Version::ALL).expect("there are two");
-        Client::builder(self.server.addr(shard), "/socket").version(version)
+        Client::builder(self.addr(random), "/socket").version(version)
     }
+}
+
+/// Does harm in several threads side by side, each with its own share of chance.
+pub(crate) fn in_threads(random: &mut Random, harm: impl Fn(&mut Random) + Sync) {
+    std::thread::scope(|scope| {
+        for mut random in (0..THREADS).map(|_| Random::new(random.next())) {
+            let harm = &harm;
+            scope.spawn(move || harm(&mut random));
+        }
+    });
 }
 
 /// What there is of everything while nobody but the calm is there, and they keep still.
@@ -151,6 +166,9 @@ pub(crate) fn until(condition: impl Fn() -> bool, otherwise: impl Fn() -> String
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Who do harm side by side.
+const THREADS: usize = 3;
 
 /// Decides when a hang is called one.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 use simurgh::Limits;
 use simurgh::testing::raw::{Raw, get, upgrade};
-use simurgh::testing::{Client, Random};
+use simurgh::testing::{Client, Error, Random};
 
 use crate::calm::CROWDED;
 use crate::scene::{Scene, in_threads, play};
@@ -87,14 +87,13 @@ impl Visit {
             1 => {
                 self.client.shut_down();
                 if random.chance(50) {
-                    // What was under way to it, and the end.
-                    while self.client.next().is_ok() {}
+                    read_to_the_end(&mut self.client);
                 }
             }
             2 => self.client.close(),
             3 => {
                 self.client.close();
-                while self.client.next().is_ok() {}
+                read_to_the_end(&mut self.client);
                 self.client.closed().expect("a Close is answered");
             }
             // A frame of 100 bytes, of which three come behind its mask.
@@ -114,7 +113,7 @@ impl Visit {
             _ => {
                 scene.server.handle().disconnect(&self.id).expect("there is room");
                 if random.chance(50) {
-                    while self.client.next().is_ok() {}
+                    read_to_the_end(&mut self.client);
                     assert_eq!(self.client.closed().expect("it is closed"), Some(1001));
                 }
             }
@@ -123,6 +122,16 @@ impl Visit {
             self.client.reset().expect("a socket can be told how to end");
         }
     }
+}
+
+/// What is under way to a client that has said its last, and the end.
+fn read_to_the_end(client: &mut Client) {
+    let end = loop {
+        if let Err(error) = client.next() {
+            break error;
+        }
+    };
+    assert!(!matches!(end, Error::TimedOut { .. }), "the server does not end it: {end}");
 }
 
 /// So many in each scene.

@@ -12,7 +12,8 @@ use std::time::Duration;
 /// # Panics
 ///
 /// Everything here panics when the connection is lost, when nothing comes in time, and when what
-/// comes is not what is asked for; but for [`try_send`](Self::try_send).
+/// comes is not what is asked for; but for [`try_send`](Self::try_send)
+/// and [`try_shut_down`](Self::try_shut_down).
 ///
 /// # Example
 ///
@@ -122,6 +123,15 @@ impl Raw {
     /// Ends this side of the connection.
     pub fn shut_down(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Ends this side of a connection that the server may have ended already.
+    ///
+    /// # Errors
+    ///
+    /// When it has.
+    pub fn try_shut_down(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
     }
 
     /// Sends bytes and the end of this side in one segment.

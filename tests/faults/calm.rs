@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use simurgh::testing::{Client, Error, Message, Server, Version};
+
+use crate::scene::until;
 
 /// Where everybody is: the calm and those who do harm.
 pub(crate) const CROWDED: &str = "room:crowded";
@@ -31,6 +33,8 @@ struct Agreed {
     is_over: AtomicBool,
     /// How many things each has said, when he has said the last; [`TALKING`] before.
     said: Vec<AtomicUsize>,
+    /// How much of what is called out each has heard.
+    heard_calls: Vec<AtomicUsize>,
     /// How many have heard everything.
     content: AtomicUsize,
     may_go: AtomicBool,
@@ -47,6 +51,7 @@ impl CalmClients {
             may_talk: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             said: (0..count).map(|_| AtomicUsize::new(TALKING)).collect(),
+            heard_calls: (0..count).map(|_| AtomicUsize::new(0)).collect(),
             content: AtomicUsize::new(0),
             may_go: AtomicBool::new(false),
         });
@@ -56,19 +61,26 @@ impl CalmClients {
             .map(|(number, (shard, version))| {
                 let builder = Client::builder(server.addr(shard), "/socket").version(version);
                 let client = builder.timeout(PATIENCE).connect().unwrap();
-                Calm { client, number, rounds: 0, heard: HashMap::new() }.settle()
+                let agreed = agreed.clone();
+                Calm { client, number, rounds: 0, heard: HashMap::new(), agreed }.settle()
             })
             .collect();
-        let threads = clients.into_iter().map(|calm| {
-            let agreed = agreed.clone();
-            std::thread::spawn(move || calm.live(&agreed))
-        });
+        let threads = clients.into_iter().map(|calm| std::thread::spawn(move || calm.live()));
         Self { threads: threads.collect(), agreed }
     }
 
     /// Has them begin. Until then they keep still.
     pub(crate) fn talk(&self) {
         self.agreed.may_talk.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until all have heard the first `count` of the [calls](call) that are made.
+    pub(crate) fn await_calls(&self, count: usize) {
+        let heard = |heard: &AtomicUsize| heard.load(Ordering::SeqCst) >= count;
+        until(
+            || self.agreed.heard_calls.iter().all(heard),
+            || format!("not all have heard {count} calls: {:?}", self.agreed.heard_calls),
+        );
     }
 
     /// Tells them that the harm is over, and waits until each has heard what all have said.
@@ -95,12 +107,18 @@ impl CalmClients {
     }
 }
 
+/// What the application calls out to a whole room, the `number`th of its calls.
+pub(crate) fn call(number: usize, text: &str) -> Value {
+    json!({"call": number, "text": text})
+}
+
 struct Calm {
     client: Client,
     number: usize,
     rounds: usize,
     /// How many things it has heard, by room and speaker.
     heard: HashMap<(String, usize), usize>,
+    agreed: Arc<Agreed>,
 }
 
 impl Calm {
@@ -111,7 +129,8 @@ impl Calm {
         self
     }
 
-    fn live(mut self, agreed: &Agreed) {
+    fn live(mut self) {
+        let agreed = self.agreed.clone();
         while !agreed.may_talk.load(Ordering::SeqCst) {
             std::thread::sleep(BREATH);
         }
@@ -120,7 +139,7 @@ impl Calm {
             std::thread::sleep(BREATH);
         }
         agreed.said[self.number].store(self.rounds, Ordering::SeqCst);
-        self.hear_all(agreed).unwrap();
+        self.hear_all().unwrap();
         agreed.content.fetch_add(1, Ordering::SeqCst);
         while !agreed.may_go.load(Ordering::SeqCst) {
             std::thread::sleep(BREATH);
@@ -154,11 +173,11 @@ impl Calm {
 
     /// Listens until the last has said his last. What is said to a room after the beat's answer was
     /// asked for may come behind it, so it takes a few of them.
-    fn hear_all(&mut self, agreed: &Agreed) -> Result<(), Error> {
-        let deadline = std::time::Instant::now() + PATIENCE;
+    fn hear_all(&mut self) -> Result<(), Error> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             self.beat()?;
-            let missing = agreed.said.iter().enumerate().flat_map(|(speaker, said)| {
+            let missing = self.agreed.said.iter().enumerate().flat_map(|(speaker, said)| {
                 let said = said.load(Ordering::SeqCst);
                 let heard = |room: &str| self.heard.get(&(room.to_owned(), speaker)).copied();
                 [CROWDED, QUIET]
@@ -171,7 +190,7 @@ impl Calm {
                 return Ok(());
             }
             assert!(
-                std::time::Instant::now() < deadline,
+                Instant::now() < deadline,
                 "{} did not hear all (room, speaker, said, heard): {missing:?}",
                 self.number
             );
@@ -193,7 +212,12 @@ impl Calm {
 
     fn hear(&mut self, message: &Message) {
         assert_eq!(message.event, "said", "nothing else is for the calm: {message}");
-        let words = message.payload.as_json().expect("all that is said is JSON");
+        let words = message.payload.as_json().unwrap_or(&Value::Null);
+        if let Some(call) = words["call"].as_u64() {
+            let next = self.agreed.heard_calls[self.number].fetch_add(1, Ordering::SeqCst);
+            assert_eq!(call, next as u64, "the next call for {}", self.number);
+            return;
+        }
         let Some(speaker) = words["calm"].as_u64() else {
             assert_eq!(message.topic, CROWDED, "only there are others: {message}");
             return;

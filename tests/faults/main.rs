@@ -14,4 +14,8 @@ mod app;
 mod calm;
 mod scene;
 
+mod callbacks;
 mod disconnects;
+mod floods;
+mod garbage;
+mod readers;

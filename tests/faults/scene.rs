@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use simurgh::Limits;
@@ -17,6 +17,7 @@ use crate::calm::CalmClients;
 pub(crate) struct Scene {
     pub(crate) server: Server,
     pub(crate) app: App,
+    pub(crate) calm: CalmClients,
 }
 
 /// One scene at a time: they count what the whole process holds.
@@ -28,6 +29,7 @@ static STAGE: Mutex<()> = Mutex::new(());
 /// came, and so does the process; when the calm have gone too, the shards hold nothing; and when the
 /// server has ended, the process has its descriptors and threads of before.
 pub(crate) fn play(limits: &Limits, harm: impl Fn(&Scene, &mut Random)) {
+    keep_quiet_of_what_was_told();
     let _alone = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let seed = Seed::given().unwrap_or_else(Seed::fresh);
     for shards in [1, 4] {
@@ -36,23 +38,24 @@ pub(crate) fn play(limits: &Limits, harm: impl Fn(&Scene, &mut Random)) {
         let before = Process::now();
         let app = App::default();
         let server = Server::start(app::endpoint(&app).limits(limits.clone()), shards);
-        let scene = Scene { server, app };
-        let calm = CalmClients::come(&scene.server);
+        let calm = CalmClients::come(&server);
+        let scene = Scene { server, app, calm };
         let settled = Settled::now(&scene);
 
-        calm.talk();
+        scene.calm.talk();
         let harmed = catch_unwind(AssertUnwindSafe(|| {
             harm(&scene, &mut seed.random());
-            calm.check();
+            scene.calm.check();
             settled.await_again(&scene);
         }));
         // They know more of what went wrong than who did the harm.
+        let Scene { server, app, calm } = scene;
         calm.go();
         harmed.unwrap_or_else(|panic| resume_unwind(panic));
 
-        scene.server.await_rest();
-        assert_eq!(scene.app.live(), 0, "values are left");
-        scene.server.stop();
+        server.await_rest();
+        assert_eq!(app.live(), 0, "values are left");
+        server.stop();
         // The executor keeps one of each shard for good: glommio 0.9 never drops its last task.
         before.await_again(shards);
     }
@@ -66,9 +69,27 @@ impl Scene {
 
     /// A client that is about to do harm, on any shard and of any version.
     pub(crate) fn client(&self, random: &mut Random) -> Builder {
-        let version = *random.pick(&Version::ALL).expect("there are two");
-        Client::builder(self.addr(random), "/socket").version(version)
+        self.client_of("/socket", random)
     }
+
+    /// The same, at another mount.
+    pub(crate) fn client_of(&self, mount: &str, random: &mut Random) -> Builder {
+        let version = *random.pick(&Version::ALL).expect("there are two");
+        Client::builder(self.addr(random), mount).version(version)
+    }
+}
+
+/// Panics that the application was told to have are not worth a line each, let alone a backtrace.
+fn keep_quiet_of_what_was_told() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if panic.payload_as_str() != Some(app::TOLD) {
+                tell(panic);
+            }
+        }));
+    });
 }
 
 /// Does harm in several threads side by side, each with its own share of chance.
@@ -123,7 +144,7 @@ fn without_deadlines(holdings: &Holdings) -> Holdings {
 struct Process {
     /// What each descriptor is of.
     descriptors: Vec<String>,
-    /// The threads' names.
+    /// The names of the server's threads. Those of tests that wait come and go.
     threads: Vec<String>,
 }
 
@@ -136,9 +157,11 @@ impl Process {
             list.sort();
             list
         };
+        let mut threads = list("/proc/self/task", |it| std::fs::read_to_string(it.join("comm")));
+        threads.retain(|name| name.starts_with("simurgh"));
         Self {
+            threads,
             descriptors: list("/proc/self/fd", |it| Ok(it.read_link()?.display().to_string())),
-            threads: list("/proc/self/task", |it| std::fs::read_to_string(it.join("comm"))),
         }
     }
 

@@ -94,6 +94,12 @@ impl Handle {
         self.shared.counters.iter().map(|counters| counters.load()).collect()
     }
 
+    /// What each shard holds now.
+    #[cfg(feature = "testing")]
+    pub(crate) fn holdings(&self) -> Vec<shard::holdings::Holdings> {
+        self.shared.remotes.iter().map(|remote| remote.ask_holdings()).collect()
+    }
+
     fn broadcast_as(
         &self,
         topic: &str,

@@ -34,7 +34,10 @@ pub(super) struct Buffers {
     /// A power of two.
     count: u16,
     size: u32,
+    /// Buffers handed to the kernel since the beginning, wrapping.
     tail: u16,
+    /// Of those, how many it has done with, wrapping.
+    done: u16,
     /// How much of each buffer has been used; empty if buffers are used whole.
     used: Vec<u32>,
 }
@@ -66,7 +69,7 @@ impl Buffers {
         let start = entries.next_multiple_of(PAGE);
         let memory = Mapping::new(start + usize::from(count) * size as usize)?;
         let used = if incremental { vec![0; usize::from(count)] } else { Vec::new() };
-        let mut buffers = Self { memory, start, count, size, tail: 0, used };
+        let mut buffers = Self { memory, start, count, size, tail: 0, done: 0, used };
 
         let address = buffers.memory.start.as_ptr() as u64;
         let flags = if incremental { PBUF_RING_INC } else { 0 };
@@ -82,6 +85,12 @@ impl Buffers {
         usize::from(self.count)
     }
 
+    /// How many buffers are not the kernel's.
+    #[cfg(feature = "testing")]
+    pub(super) fn kept(&self) -> usize {
+        usize::from(self.count - self.tail.wrapping_sub(self.done))
+    }
+
     /// Which part of which buffer a receive has filled; `None` if it filled none.
     ///
     /// Asked once for every completion, in their order.
@@ -91,6 +100,7 @@ impl Buffers {
         let length = completion.result().max(0) as u32;
         let Some(used) = self.used.get_mut(usize::from(id)) else {
             assert!(length <= self.size, "{length} bytes in a buffer of {}", self.size);
+            self.done = self.done.wrapping_add(1);
             return Some(Filled { id, offset: 0, length, done: true });
         };
         if length == 0 {
@@ -100,7 +110,9 @@ impl Buffers {
         let offset = *used;
         assert!(length <= self.size - offset, "{offset} + {length} bytes of {}", self.size);
         *used += length;
-        Some(Filled { id, offset, length, done: !buffer_more(completion.flags()) })
+        let done = !buffer_more(completion.flags());
+        self.done = self.done.wrapping_add(u16::from(done));
+        Some(Filled { id, offset, length, done })
     }
 
     /// The bytes of `filled`, which has not been given back.

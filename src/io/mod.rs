@@ -81,6 +81,22 @@ pub(crate) trait Io {
 
     /// Takes no further clients.
     fn stop_accepting(&mut self);
+
+    /// For tests that look for leaks.
+    #[cfg(feature = "testing")]
+    fn taken(&self) -> Taken;
+}
+
+/// What is taken of the kernel's tables and buffers.
+#[cfg(feature = "testing")]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Slots of the rings' tables, but for those of accepts under way.
+    pub(crate) slots: usize,
+    /// Connections that wait for a buffer.
+    pub(crate) starved: usize,
+    /// Buffers filled and not given back.
+    pub(crate) buffers: usize,
 }
 
 /// Something that happened to the listener or to a connection.

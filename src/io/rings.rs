@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 
 use io_uring::cqueue;
 
+#[cfg(feature = "testing")]
+use super::Taken;
 use super::accept::Peers;
 use super::buffers::Filled;
 use super::doorbell::Doorbell;
@@ -151,13 +153,13 @@ impl Rings {
 
     /// How many slots are taken: by a connection, by an accept under way, or by one closed of which
     /// the kernel has not let go yet.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn taken_slots(&self) -> usize {
         self.rings.iter().map(|ring| ring.slots.taken()).sum()
     }
 
     /// How many connections wait for a buffer.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn starved(&self) -> usize {
         self.rings.iter().map(|ring| ring.starved.len() + ring.passed_over.len()).sum()
     }
@@ -175,7 +177,7 @@ impl Rings {
     }
 
     /// How many accepts are under way.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn accepts_under_way(&self) -> usize {
         self.peers.lent()
     }
@@ -439,6 +441,15 @@ impl Io for Rings {
         let socket = socket2::Socket::from(listener);
         if let Err(error) = socket.shutdown(std::net::Shutdown::Both) {
             tracing::warn!(%error, "the listener could not be shut down");
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    fn taken(&self) -> Taken {
+        Taken {
+            slots: self.taken_slots() - self.accepts_under_way(),
+            starved: self.starved(),
+            buffers: self.rings.iter().map(|ring| ring.buffers.kept()).sum(),
         }
     }
 }

@@ -50,6 +50,12 @@ impl Deadlines {
         Some(due)
     }
 
+    /// How many entries there are.
+    #[cfg(feature = "testing")]
+    pub(crate) fn len(&self) -> usize {
+        self.waiting
+    }
+
     /// Whether anybody must be looked at some day.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting == 0

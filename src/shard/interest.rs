@@ -94,6 +94,12 @@ impl OwnInterest {
         Self { shard, topics: HashMap::new() }
     }
 
+    /// How many parts of the table this shard has marked.
+    #[cfg(feature = "testing")]
+    pub(crate) fn len(&self) -> usize {
+        self.topics.len()
+    }
+
     /// A topic got its first subscriber here.
     pub(crate) fn add(&mut self, table: &Interest, topic: &str) {
         if !table.is_shared() {

@@ -117,6 +117,13 @@ impl Mesh {
         self.first = (self.first + 1) % shards;
     }
 
+    /// Bytes that wait for others to take them.
+    #[cfg(feature = "testing")]
+    pub(crate) fn bytes(&self) -> usize {
+        let waiting = |to: &Outgoing| to.pushed - to.taken.load(Ordering::Relaxed);
+        self.outgoing.iter().flatten().map(|to| waiting(to) as usize).sum()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.incoming.iter().flatten().all(|incoming| incoming.queue.is_empty())
     }

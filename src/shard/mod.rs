@@ -34,6 +34,8 @@ pub(crate) mod remote;
 
 pub(crate) mod blocking;
 pub(crate) mod deadlines;
+#[cfg(feature = "testing")]
+pub(crate) mod holdings;
 pub(crate) mod mount;
 pub(crate) mod panics;
 pub(crate) mod start;
@@ -417,6 +419,12 @@ impl<I: Io> Shard<I> {
                 }
                 Outside::Reply { process, connection, frame } => {
                     core.send_late(process, connection, frame);
+                }
+                #[cfg(feature = "testing")]
+                Outside::Holdings(answer) => {
+                    drop(core);
+                    // Whoever asked may have given up.
+                    let _ = answer.send(self.holdings());
                 }
             }
         }

@@ -6,11 +6,15 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+#[cfg(feature = "testing")]
+use std::sync::mpsc::SyncSender;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::gaps::{self, GapInbox, Gaps};
+#[cfg(feature = "testing")]
+use super::holdings::Holdings;
 use super::process::{Mail, ProcessId};
 use super::wakers::Woken;
 use super::watch::Watched;
@@ -59,6 +63,9 @@ pub(crate) enum Outside {
         connection: ConnectionId,
         frame: Bytes,
     },
+    /// A test wants to know what the shard holds.
+    #[cfg(feature = "testing")]
+    Holdings(SyncSender<Holdings>),
 }
 
 impl Outside {
@@ -69,6 +76,8 @@ impl Outside {
             Self::Broadcast(broadcast) => broadcast.size(),
             Self::Info { info, .. } => size_of_val(&**info),
             Self::Reply { frame, .. } => frame.len(),
+            #[cfg(feature = "testing")]
+            Self::Holdings(_) => 0,
         }
     }
 }
@@ -135,6 +144,12 @@ impl Remote {
     /// The shard has taken a message out of its inbox.
     pub(crate) fn took(&self, message: &Outside) {
         self.waiting.fetch_sub(message.size(), Ordering::Relaxed);
+    }
+
+    /// Bytes that wait in the inbox.
+    #[cfg(feature = "testing")]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// What found no room in the inbox, since the start.

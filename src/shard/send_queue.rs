@@ -236,6 +236,12 @@ impl SendQueue {
         !self.later.is_empty() || !self.batch.is_empty()
     }
 
+    /// How many connections a flush would write to.
+    #[cfg(feature = "testing")]
+    pub(crate) fn len(&self) -> usize {
+        self.batch.len() + self.crowded.len() + self.later.len()
+    }
+
     /// Whether nothing waits that a flush would write.
     #[cfg(test)]
     pub(crate) fn is_flushed(&self) -> bool {

@@ -39,8 +39,14 @@ impl Slices {
         self.topics.is_empty()
     }
 
+    /// How many topics are served in slices now.
+    #[cfg(feature = "testing")]
+    pub(crate) fn len(&self) -> usize {
+        self.topics.len()
+    }
+
     /// Bytes of all broadcasts that are on their way.
-    #[cfg(test)]
+    #[cfg(feature = "testing")]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

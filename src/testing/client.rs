@@ -1,7 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -388,6 +388,24 @@ impl Client {
         }
     }
 
+    /// Ends this side of the TCP connection, without a close frame: what the server still sends can
+    /// be read.
+    pub fn shut_down(&mut self) {
+        if let Err(error) = self.websocket.get_ref().shutdown(Shutdown::Write) {
+            self.send_failure.get_or_insert(error.to_string());
+        }
+    }
+
+    /// Ends the connection with a reset, as when a client's machine has lost it.
+    ///
+    /// # Errors
+    ///
+    /// When the socket can't be told to.
+    pub fn reset(self) -> io::Result<()> {
+        // With a linger time of zero, closing sends a reset and no end of the stream.
+        socket2::SockRef::from(self.websocket.get_ref()).set_linger(Some(Duration::ZERO))
+    }
+
     /// Waits until the server closes and gives the code in its close frame, nothing when that is
     /// empty. What comes before can still be read.
     ///
@@ -652,6 +670,30 @@ pub(super) mod tests {
         });
         let mut client = Client::builder(addr, "/s").version(Version::V1).connect().unwrap();
         assert!(client.join("t", json!({})).unwrap().is_ok());
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_client_that_has_shut_down_still_reads() {
+        let (addr, server) = serve(|server| {
+            assert!(matches!(server.read(), Err(tungstenite::Error::Protocol(_))));
+            write(server, r#"[null,null,"t","last",{}]"#);
+        });
+        let mut client = Client::connect(addr, "/socket").unwrap();
+        client.shut_down();
+        client.expect("t", "last").unwrap();
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_reset_is_no_end_in_order() {
+        let (addr, server) = serve(|server| match server.read() {
+            Err(tungstenite::Error::Io(error)) => {
+                assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            }
+            other => panic!("{other:?}"),
+        });
+        Client::connect(addr, "/socket").unwrap().reset().unwrap();
         server.join().unwrap();
     }
 

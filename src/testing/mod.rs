@@ -16,6 +16,8 @@ mod client;
 mod connect;
 mod error;
 mod message;
+mod random;
+pub mod raw;
 mod server;
 
 pub use tungstenite;
@@ -24,4 +26,6 @@ pub use self::client::Client;
 pub use self::connect::Builder;
 pub use self::error::{ConnectError, Error, Unread};
 pub use self::message::{Malformed, Message, Payload, Reply, Version};
+pub use self::random::{Random, Seed};
 pub use self::server::Server;
+pub use crate::shard::holdings::Holdings;

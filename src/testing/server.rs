@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::shard::holdings::Holdings;
 use crate::{Builder, Ceiling, Handle, Running, ShardCounts};
 
 /// An endpoint that runs for a test, every shard at a port of its own, so that the test decides
@@ -84,16 +85,39 @@ impl Server {
         }
     }
 
-    /// Waits until nothing is left of any client: no connection, process, topic or timer.
+    /// What each shard holds now.
     ///
     /// # Panics
     ///
-    /// As for [`await_counts`](Self::await_counts).
+    /// When a shard does not answer within ten seconds.
+    pub fn holdings(&self) -> Vec<Holdings> {
+        self.running.handle().holdings()
+    }
+
+    /// Waits until the shards hold what is wanted.
+    ///
+    /// # Panics
+    ///
+    /// When they don't within ten seconds; says what they hold.
+    pub fn await_holdings(&self, wanted: impl Fn(&[Holdings]) -> bool) -> Vec<Holdings> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let holdings = self.holdings();
+            if wanted(&holdings) {
+                return holdings;
+            }
+            assert!(Instant::now() < deadline, "the shards hold something else: {holdings:#?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits until nothing is left of any client: see [`Holdings::is_rest`].
+    ///
+    /// # Panics
+    ///
+    /// As for [`await_holdings`](Self::await_holdings).
     pub fn await_rest(&self) {
-        self.await_counts(|shards| {
-            let left = |c: &ShardCounts| c.connections + c.processes + c.topics + c.timers;
-            shards.iter().all(|counts| left(counts) == 0)
-        });
+        self.await_holdings(|shards| shards.iter().all(Holdings::is_rest));
     }
 
     /// Shuts the endpoint down and waits for its end.

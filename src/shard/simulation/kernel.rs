@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::random::Random;
-use crate::io::{Completion, ConnectionId, Io, Unsent};
+use crate::io::{Completion, ConnectionId, Io, Taken, Unsent};
+use crate::testing::Random;
 
 /// One TCP connection, seen from between its two ends.
 #[derive(Debug, Default)]
@@ -357,5 +357,10 @@ impl Io for SimulatedIo {
 
     fn stop_accepting(&mut self) {
         self.kernel.borrow_mut().is_accepting = false;
+    }
+
+    fn taken(&self) -> Taken {
+        let slots = self.kernel.borrow().open_connections();
+        Taken { slots, ..Taken::default() }
     }
 }

@@ -19,7 +19,6 @@
 mod actor;
 mod client;
 mod kernel;
-mod random;
 mod world;
 
 // What is true in it.

@@ -3,9 +3,8 @@
 use serde_json::json;
 
 use super::client::Client;
-use super::random::Random;
 use super::world::World;
-use crate::testing::Version;
+use crate::testing::{Random, Version};
 use crate::{BroadcastError, Limits};
 
 /// A shard that sends little in a turn, and so many clients in a topic of it.

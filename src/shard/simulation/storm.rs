@@ -2,7 +2,6 @@
 //! worst, and a few calm ones among them who must not notice.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::thread;
 use std::time::Duration;
 
@@ -10,25 +9,24 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::kernel::Faults;
-use super::random::Random;
 use super::world::World;
-use crate::testing::Version;
+use crate::testing::{Random, Seed, Version};
 use crate::{Limits, ShardCounts};
 
 /// Runs storms with the seeds of this list and one that nobody has tried; or the one of
 /// `SIMURGH_SEED`.
 #[test]
 fn whoever_is_calm_in_a_storm_notices_nothing_and_nothing_is_left_of_it() {
-    if let Ok(seed) = std::env::var("SIMURGH_SEED") {
-        storm(seed.parse().expect("SIMURGH_SEED is a number"));
+    if let Some(seed) = Seed::given() {
+        storm(&seed);
         return;
     }
     let mut seen = Seen::default();
     for seed in 1..=STORMS {
-        seen.add(&storm(seed));
+        seen.add(&storm(&Seed::new(seed)));
     }
     assert!(seen.is_a_storm(), "{seen:?}");
-    storm(RandomState::new().hash_one("a seed") % 1_000_000);
+    storm(&Seed::fresh());
 }
 
 /// What has happened on a shard, or in all storms.
@@ -55,9 +53,8 @@ impl Seen {
     }
 }
 
-fn storm(seed: u64) -> Vec<ShardCounts> {
-    let _seed = Told(seed);
-    let mut random = Random::new(seed);
+fn storm(seed: &Seed) -> Vec<ShardCounts> {
+    let mut random = seed.random();
     let limits = Limits { max_mailbox: 20, max_send_queue: 32 << 10, ..Limits::default() };
     let (shards, slice) = (1 + random.below(4), 1 + random.below(10));
     let mut world = World::in_slices(shards, limits, random.next(), slice);
@@ -111,17 +108,6 @@ fn storm(seed: u64) -> Vec<ShardCounts> {
         assert_eq!(world.interested(topic), [0; 0], "shards interested in {topic}");
     }
     (0..world.shards()).map(|shard| world.counts(shard)).collect()
-}
-
-/// Tells the seed of a storm that fails.
-struct Told(u64);
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("again with SIMURGH_SEED={}", self.0);
-        }
-    }
 }
 
 /// A client that behaves, and hears all that is shouted on its topic.

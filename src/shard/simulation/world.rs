@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use super::actor::{self, App};
 use super::client::Client;
 use super::kernel::{Kernel, SimulatedIo};
-use super::random::Random;
 use crate::config::Limits;
 use crate::endpoint::Builder;
 use crate::handle::Handle;
 use crate::shard::counters::ShardCounts;
+use crate::shard::holdings::Holdings;
 use crate::shard::slices::SLICE;
 use crate::shard::{Core, Next, Parts, Shard, Shared, start};
-use crate::testing::Version;
+use crate::testing::{Random, Version};
 
 pub(super) struct World {
     lanes: Vec<Lane>,
@@ -185,14 +185,7 @@ impl World {
         self.pass(Duration::from_secs(200));
         for (index, lane) in self.lanes.iter().enumerate() {
             let Some(shard) = &lane.shard else { continue };
-            let core = shard.local.core.borrow();
-            let counts = core.counts();
-            let left = [counts.connections, counts.processes, counts.topics, counts.timers];
-            assert_eq!(left, [0; 4], "connections, processes, topics, timers of shard {index}");
-            assert!(core.slices.is_empty() && core.slices.bytes() == 0, "of shard {index}");
-            assert!(core.unfinished.is_empty(), "something unfinished is kept on shard {index}");
-            assert!(core.deadlines.is_empty(), "somebody still has a deadline on shard {index}");
-            assert_eq!(lane.kernel.borrow().open_connections(), 0, "the kernel of shard {index}");
+            assert_eq!(shard.holdings(), Holdings::default(), "of shard {index}");
         }
     }
 }

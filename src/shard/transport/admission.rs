@@ -21,6 +21,14 @@ pub(crate) struct Admissions {
     refused: usize,
 }
 
+#[cfg(feature = "testing")]
+impl Admissions {
+    /// All of them.
+    pub(crate) fn len(&self) -> usize {
+        self.admitted + self.refused
+    }
+}
+
 impl Core {
     /// A client has connected.
     pub(crate) fn accepted(&mut self, id: ConnectionId, peer: SocketAddr) {

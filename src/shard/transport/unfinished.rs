@@ -41,7 +41,7 @@ pub(crate) type Mark = u64;
 
 impl Unfinished {
     /// On the way to a socket.
-    fn handshakes(&self) -> usize {
+    pub(crate) fn handshakes(&self) -> usize {
         self.awaited + self.connecting
     }
 
@@ -72,10 +72,15 @@ impl Unfinished {
         self.last_mark
     }
 
-    /// Nothing is unfinished.
-    #[cfg(test)]
-    pub(crate) fn is_empty(&self) -> bool {
-        [self.awaited, self.connecting, self.keeping, self.bytes] == [0; 4]
+    /// Bytes of memory that are kept.
+    #[cfg(feature = "testing")]
+    pub(crate) fn bytes(&self) -> usize {
+        assert_eq!(
+            self.keeping == 0,
+            self.bytes == 0,
+            "somebody keeps nothing, or nobody something"
+        );
+        self.bytes
     }
 
     /// How many marks stand in the lines.

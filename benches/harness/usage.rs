@@ -11,7 +11,8 @@ pub(crate) struct Usage {
     threads: BTreeMap<u32, Duration>,
     user: Duration,
     system: Duration,
-    /// How often a thread gave up its core because it had nothing to do, all threads together.
+    /// How often a thread that serves clients gave up its core because it had nothing to do, all of
+    /// them together.
     sleeps: u64,
 }
 
@@ -23,7 +24,7 @@ pub(crate) struct Spent {
     /// is. A sum over many rounds says more than a round.
     pub(crate) user: Duration,
     pub(crate) system: Duration,
-    /// How often one of its threads went to sleep.
+    /// How often one of the threads that serve clients went to sleep.
     pub(crate) sleeps: u64,
 }
 
@@ -40,8 +41,10 @@ impl Usage {
             let Ok(times) = fs::read_to_string(entry.path().join("schedstat")) else { continue };
             threads.insert(thread, Duration::from_nanos(number(times.split(' ').next())?));
             let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-            let count = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
-            sleeps += number(count).unwrap_or(0);
+            let field = |name| status.lines().find_map(|line| line.strip_prefix(name));
+            if serves(field("Name:").unwrap_or_default().trim()) {
+                sleeps += number(field("voluntary_ctxt_switches:")).unwrap_or(0);
+            }
         }
         let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
         // The second field is the command, in brackets, and may hold anything.
@@ -92,6 +95,13 @@ impl Core {
     pub(crate) fn busy_since(&self, earlier: &Self) -> f64 {
         (self.busy - earlier.busy) as f64 / (self.total - earlier.total).max(1) as f64
     }
+}
+
+/// Whether a thread of this name serves clients: Simurgh's shards are called by their number, and
+/// the bare server's only thread like its program.
+fn serves(name: &str) -> bool {
+    let number = name.strip_prefix("simurgh-");
+    number.is_none_or(|number| number.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 fn ticks_of(field: Option<&str>) -> io::Result<Duration> {

@@ -54,8 +54,9 @@ pub struct Limits {
     /// Bytes of payload in one WebSocket message, all its fragments together. Default 10,000,000,
     /// like one frame. Past it: close 1009.
     pub max_message_size: usize,
-    /// Nested arrays and objects in a message. Default 128: deeper than any honest payload, and
-    /// safe for whoever decodes it by recursion. Past it: close 1011.
+    /// Nested arrays and objects in a payload. Default 125: deeper than any honest one, and as deep
+    /// as `serde_json` follows it, which reads 127 levels, with the reply around it. So what one
+    /// client sends, another's channel and another client can decode. Past it: close 1011.
     pub max_json_depth: usize,
     /// Topics joined or joining on one socket. Default 100, as Phoenix. Past it: the join is
     /// refused with `{"reason":"too many channels joined"}`.
@@ -124,7 +125,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),
             max_frame_size: 10_000_000,
             max_message_size: 10_000_000,
-            max_json_depth: 128,
+            max_json_depth: 125,
             max_topics: 100,
             idle_timeout: Duration::from_secs(60),
             max_send_queue: 16 << 20,

@@ -90,8 +90,8 @@ impl CalmClients {
         while !is_done() && !self.threads.iter().any(JoinHandle::is_finished) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let said: usize = self.agreed.said.iter().map(|said| said.load(Ordering::SeqCst)).sum();
-        assert!(said > 0, "nobody said anything");
+        let has_talked = |said: &AtomicUsize| said.load(Ordering::SeqCst) > 0;
+        assert!(self.agreed.said.iter().all(has_talked), "somebody said nothing");
     }
 
     /// Has them go, and says what went wrong with one of them.
@@ -134,8 +134,11 @@ impl Calm {
         while !agreed.may_talk.load(Ordering::SeqCst) {
             std::thread::sleep(BREATH);
         }
-        while !agreed.is_over.load(Ordering::SeqCst) {
+        loop {
             self.talk().unwrap();
+            if agreed.is_over.load(Ordering::SeqCst) {
+                break;
+            }
             std::thread::sleep(BREATH);
         }
         agreed.said[self.number].store(self.rounds, Ordering::SeqCst);

@@ -111,6 +111,9 @@ struct Settled {
 
 impl Settled {
     fn now(scene: &Scene) -> Self {
+        // A thread has its parent's name before it has its own.
+        let has_watch = || Process::now().threads.iter().any(|name| name.trim() == "simurgh-watch");
+        until(has_watch, || "the watch has not begun".to_owned());
         let is_still = |it: &Holdings| it.chores + it.mesh_bytes == 0;
         let holdings = scene.server.await_holdings(|shards| shards.iter().all(is_still));
         Self {

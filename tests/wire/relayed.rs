@@ -1,5 +1,7 @@
 //! Payloads that are passed on unread, and what is refused so that they can be.
 
+use serde_json::Value;
+use simurgh::Limits;
 use simurgh::testing::{Server, Version};
 
 use crate::app::{self, App, joined};
@@ -36,6 +38,31 @@ fn a_payload_that_is_passed_on_keeps_its_bytes() {
         }
         server.await_rest();
     }
+}
+
+/// It was 128, which the server could pass on and `serde_json` could not decode: one client could
+/// send what ended the channels of all others that decode what they intercept.
+#[test]
+fn what_is_as_deep_as_may_be_can_be_decoded_by_a_channel_and_by_clients() {
+    let server = app::start(&App::default());
+    let deep = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+    let max = Limits::default().max_json_depth;
+    for version in Version::ALL {
+        let mut readers = Version::ALL.map(|version| joined(&server, 0, version));
+        let mut client = joined(&server, 0, version);
+        for event in ["decode", "echo", "broadcast"] {
+            client.send_text(message(version, event, &deep(max)));
+        }
+        let frames: Vec<_> = (0..4).map(|_| next_text(&mut client)).collect();
+        let others = readers.iter_mut().map(next_text);
+        for frame in frames.into_iter().chain(others) {
+            let whole: Value = serde_json::from_str(&frame).expect("it can be decoded");
+            assert!(!frame.contains("error") && !whole.is_null(), "{frame}");
+        }
+        client.send_text(message(version, "echo", &deep(max + 1)));
+        assert_eq!(client.closed().unwrap(), Some(1011));
+    }
+    server.await_rest();
 }
 
 #[test]

@@ -217,8 +217,9 @@ fn cost(bytes: usize) -> usize {
     1 + bytes / BYTES_OF_A_WRITE
 }
 
-/// What a turn sends before it looks at what has come: about two milliseconds of the kernel's time.
-pub(crate) const SLICE: usize = 512;
+/// What a turn sends before it looks at what has come: about a millisecond of the kernel's time, and
+/// one system call.
+pub(crate) const SLICE: usize = 256;
 
 /// A turn's slice is made of so many of single topics.
 const SLICES: usize = 4;

@@ -1,14 +1,16 @@
 //! Clients that vanish.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 use simurgh::Limits;
 use simurgh::testing::raw::{Raw, get, upgrade};
-use simurgh::testing::{Client, Error, Random};
+use simurgh::testing::{Client, Error, Holdings, Random, Server};
 
+use crate::app::{self, App};
 use crate::calm::CROWDED;
-use crate::scene::{Scene, in_threads, play};
+use crate::scene::{Scene, alone, in_threads, play};
 
 /// They come, join, listen and talk for a while and vanish, in every way there is, while what they
 /// and others say is on its way to all of them.
@@ -32,6 +34,33 @@ fn a_thousand_disconnects_in_a_storm_cost_nobody_else_a_message() {
             present.drain(..).for_each(|visit| visit.vanish(scene, random));
         });
     });
+}
+
+/// A connection's entry in the wheel of deadlines outlives it. When its second has come it is gone
+/// too, and then nothing at all is left.
+#[test]
+fn what_is_left_of_the_vanished_is_gone_when_their_time_would_have_come() {
+    let limits = Limits {
+        head_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(1),
+        close_timeout: Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let _alone = alone();
+    for shards in [1, 4] {
+        let server = Server::start(app::endpoint(&App::default()).limits(limits.clone()), shards);
+        for n in 0..20 * shards {
+            let mut client = Client::connect(server.addr(n % shards), "/socket").unwrap();
+            client.join(CROWDED, json!({})).unwrap();
+            match n % 3 {
+                0 => client.reset().unwrap(),
+                1 => client.close(),
+                _ => {}
+            }
+        }
+        server.await_holdings(|shards| shards.iter().all(|held| *held == Holdings::default()));
+        server.stop();
+    }
 }
 
 fn is_one_left(left: &AtomicUsize) -> bool {
@@ -75,7 +104,7 @@ impl Visit {
         if random.chance(50) {
             client.heartbeat().expect("it is answered");
         }
-        for _ in 0..random.below(3) {
+        for _ in 0..random.below(4) {
             client.push(CROWDED, "say", json!({"text": "x".repeat(random.below(500))}));
         }
         Self { client, id }
@@ -136,5 +165,5 @@ fn read_to_the_end(client: &mut Client) {
 
 /// So many in each scene.
 const DISCONNECTS: usize = 1_000;
-/// How many are there at once, of each thread's.
-const CROWD: usize = 15;
+/// How many are there at once, of each thread's: so many that their rooms are served in slices.
+const CROWD: usize = 40;

@@ -47,15 +47,15 @@ fn messages_that_never_end_harm_nobody_else() {
             for _ in 0..CLIENTS / 5 {
                 let mut raw = member(scene, random);
                 if random.chance(50) {
-                    let length = (64 << 10) + 1 + (random.next() >> random.below(40) >> 17);
+                    let length = (16 << 10) + 1 + (random.next() >> random.below(40) >> 17);
                     if raw.try_send(&header(0x82, length)).is_ok() {
                         let _ = raw.try_send(&random.bytes(1_000));
                     }
                 } else {
                     let mut opcode = 1;
-                    let fragment = vec![b'x'; 1 + random.below(8 << 10)];
+                    let fragment = vec![b'x'; 100 + random.below(4 << 10)];
                     // Far more than a message may have.
-                    let count = (1 << 20) / fragment.len();
+                    let count = (256 << 10) / fragment.len();
                     for _ in 0..count {
                         if raw.try_send(&masked(opcode, &fragment)).is_err() {
                             break;
@@ -161,10 +161,10 @@ fn spoilt(mut bytes: Vec<u8>, random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// Enough for a message of ten calm minutes, and soon reached.
+/// Enough for what the calm say, and soon reached.
 fn limits() -> Limits {
     let mut limits = Limits::default();
-    (limits.max_frame_size, limits.max_message_size) = (64 << 10, 64 << 10);
+    (limits.max_frame_size, limits.max_message_size) = (16 << 10, 16 << 10);
     limits.max_head_size = 4 << 10;
     limits
 }

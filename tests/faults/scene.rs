@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use simurgh::Limits;
@@ -20,9 +20,6 @@ pub(crate) struct Scene {
     pub(crate) calm: CalmClients,
 }
 
-/// One scene at a time: they count what the whole process holds.
-static STAGE: Mutex<()> = Mutex::new(());
-
 /// Does harm on one shard and on four, while calm clients go about their business.
 ///
 /// They must not notice. When whoever did harm has gone, the shards hold what they held before he
@@ -30,7 +27,7 @@ static STAGE: Mutex<()> = Mutex::new(());
 /// server has ended, the process has its descriptors and threads of before.
 pub(crate) fn play(limits: &Limits, harm: impl Fn(&Scene, &mut Random)) {
     keep_quiet_of_what_was_told();
-    let _alone = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let seed = Seed::given().unwrap_or_else(Seed::fresh);
     for shards in [1, 4] {
         // Seen only when the scene fails.
@@ -77,6 +74,12 @@ impl Scene {
         let version = *random.pick(&Version::ALL).expect("there are two");
         Client::builder(self.addr(random), mount).version(version)
     }
+}
+
+/// Waits until no other test is on: scenes count what the whole process holds.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static STAGE: Mutex<()> = Mutex::new(());
+    STAGE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Panics that the application was told to have are not worth a line each, let alone a backtrace.

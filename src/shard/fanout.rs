@@ -33,13 +33,16 @@ pub(crate) struct Outgoing {
     pub(crate) message: Broadcast,
     /// It was missed, and that is what its subscribers are told.
     pub(crate) is_gap: bool,
+    /// It could not be encoded for somebody, and that was said.
+    pub(crate) has_failed: bool,
     /// Made once each, and counted without atomics.
     frames: [Option<Frame>; 2],
 }
 
 impl Outgoing {
     pub(crate) fn new(message: &Broadcast) -> Self {
-        Self { message: message.clone(), is_gap: false, frames: [None, None] }
+        let message = message.clone();
+        Self { message, is_gap: false, has_failed: false, frames: [None, None] }
     }
 
     pub(crate) fn gap(missed: &Broadcast) -> Self {

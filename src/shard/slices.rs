@@ -204,9 +204,12 @@ impl Core {
     }
 }
 
-/// Says that a broadcast could not be encoded for somebody: when it was made, nobody needed it so.
-fn log_unserved(outgoing: &Outgoing, served: Result<(), EncodeError>) {
-    if let Err(error) = served {
+/// Says, once, that a broadcast could not be encoded for somebody: when it was made, nobody was sure
+/// to need it so.
+fn log_unserved(outgoing: &mut Outgoing, served: Result<(), EncodeError>) {
+    if let Err(error) = served
+        && !std::mem::replace(&mut outgoing.has_failed, true)
+    {
         let (topic, event) = (outgoing.message.topic(), outgoing.message.event());
         tracing::error!(topic, event, %error, "a broadcast did not reach a client");
     }

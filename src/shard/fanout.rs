@@ -35,6 +35,8 @@ pub(crate) struct Outgoing {
     pub(crate) is_gap: bool,
     /// It could not be encoded for somebody, and that was said.
     pub(crate) has_failed: bool,
+    /// Which of its topic's it is, while it is on its way in slices.
+    number: u64,
     /// Made once each, and counted without atomics.
     frames: [Option<Frame>; 2],
 }
@@ -42,7 +44,7 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     pub(crate) fn new(message: &Broadcast) -> Self {
         let message = message.clone();
-        Self { message, is_gap: false, has_failed: false, frames: [None, None] }
+        Self { message, is_gap: false, has_failed: false, number: 0, frames: [None, None] }
     }
 
     pub(crate) fn gap(missed: &Broadcast) -> Self {
@@ -72,8 +74,8 @@ pub(crate) struct Fanout {
     wave_bytes: usize,
     /// Subscribers at places before it have had the wave.
     cursor: usize,
-    /// How many broadcasts there have been before the first of these.
-    done: u64,
+    /// The number that the next broadcast gets.
+    next: u64,
     /// Who is ahead, by place.
     ahead: HashMap<u32, Ahead>,
     /// The wave as one write, for each version, when somebody has wanted it.
@@ -99,7 +101,8 @@ pub(crate) enum Step {
 impl Fanout {
     pub(crate) fn push(&mut self, outgoing: Outgoing) {
         self.bytes += outgoing.size();
-        self.broadcasts.push_back(outgoing);
+        self.broadcasts.push_back(Outgoing { number: self.next, ..outgoing });
+        self.next += 1;
         // A wave that nobody has had yet takes it along.
         if self.cursor == 0 {
             self.widen();
@@ -121,9 +124,21 @@ impl Fanout {
         self.wave_bytes
     }
 
-    /// Whether the last thing on its way is the word of a gap: then another says nothing new.
-    pub(crate) fn ends_in_gap(&self) -> bool {
-        self.broadcasts.back().is_some_and(|last| last.is_gap)
+    /// Has the word of a gap stand for this one too, if that is the last thing on its way.
+    ///
+    /// Whoever is ahead of it may have been told, and missed another since: he is told again. Not so
+    /// those whom the cursor has passed, and so there must be another word for them.
+    pub(crate) fn join_gap(&mut self, missed: &Broadcast) -> bool {
+        let has_begun = self.cursor > 0 && self.wave == self.broadcasts.len();
+        let Some(last) = self.broadcasts.back_mut() else { return false };
+        // Sockets look at the event, and go by this one.
+        let closes_more = missed.event() == "disconnect" && last.message.event() != "disconnect";
+        if !last.is_gap || has_begun || closes_more {
+            return false;
+        }
+        last.number = self.next;
+        self.next += 1;
+        true
     }
 
     /// The broadcasts at these places in the queue.
@@ -177,8 +192,7 @@ impl Fanout {
     /// Has a subscriber get nothing of what is on its way.
     pub(crate) fn put_ahead(&mut self, entry: &mut Subscriber, place: u32) {
         let kind = self.kind(*entry, place);
-        let until = self.done + self.broadcasts.len() as u64;
-        self.ahead.insert(place, Ahead { kind, until });
+        self.ahead.insert(place, Ahead { kind, until: self.next });
         entry.kind = Kind::Ahead;
     }
 
@@ -232,13 +246,13 @@ impl Fanout {
 
     /// Where in the queue stands what one who is ahead is to get first.
     fn first_owed(&self, place: u32) -> usize {
-        self.ahead[&place].until.saturating_sub(self.done) as usize
+        let until = self.ahead[&place].until;
+        self.broadcasts.partition_point(|outgoing| outgoing.number < until)
     }
 
     fn end_wave(&mut self) {
         for outgoing in self.broadcasts.drain(..self.wave) {
             self.bytes -= outgoing.size();
-            self.done += 1;
         }
         (self.wave, self.wave_bytes, self.cursor) = (0, 0, 0);
         self.widen();

@@ -76,7 +76,8 @@ impl Core {
         mut outgoing: Outgoing,
     ) -> Result<(), BroadcastError> {
         if outgoing.is_gap {
-            if self.topics.fanout(topic).as_ref().is_some_and(|fanout| fanout.ends_in_gap()) {
+            let fanout = self.topics.fanout(topic).as_mut();
+            if fanout.is_some_and(|fanout| fanout.join_gap(&outgoing.message)) {
                 return Ok(());
             }
         } else {

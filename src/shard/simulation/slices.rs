@@ -249,6 +249,96 @@ fn what_comes_from_outside_and_finds_no_room_is_a_gap() {
     }
 }
 
+/// The word of a gap was on its way to all of a big topic when another broadcast was missed. It was
+/// taken to stand for both, and who had been told already never heard that he missed the second.
+#[test]
+fn who_was_told_of_a_gap_is_told_again_when_he_misses_another() {
+    let (mut world, mut members) = gap_under_way();
+    while !members[0].peek().contains(&"gap") {
+        assert!(!world.step(1), "nobody is told");
+    }
+    assert!(!members[29].peek().contains(&"gap"), "all are told at once");
+    for member in &mut members {
+        member.take();
+    }
+    miss(&mut world);
+    world.run();
+    for (index, member) in members[..30].iter_mut().enumerate() {
+        let gaps = member.peek().iter().filter(|event| **event == "gap").count();
+        assert!((1..=2).contains(&gaps), "{index} is told {gaps} times");
+    }
+}
+
+/// The same, for those who were caught up with it before its turn had come, or joined behind it.
+#[test]
+fn who_is_ahead_of_a_gap_is_told_when_he_misses_another() {
+    let (mut world, mut members) = gap_under_way();
+    members[29].push(FEED, "anything", json!({}));
+    let mut late = members.pop().expect("the last has not joined");
+    late.join(FEED, json!({}));
+    while !members[29].peek().contains(&"gap") || late.peek().is_empty() {
+        assert!(!world.step(1), "they hear nothing");
+    }
+    assert_eq!(members[29].peek(), ["shout", "phx_reply", "gap"]);
+    assert_eq!(late.peek(), ["phx_reply"]);
+    assert!(members[28].peek().is_empty(), "the gap's turn has come");
+    miss(&mut world);
+    world.run();
+    assert_eq!(members[29].peek(), ["shout", "phx_reply", "gap", "gap"]);
+    assert_eq!(late.peek(), ["phx_reply", "gap"]);
+    for member in &mut members[..29] {
+        assert_eq!(member.peek(), ["shout", "gap"]);
+    }
+}
+
+/// Thirty to whom a broadcast is on its way, and the word that another was missed; and one who has
+/// not joined.
+fn gap_under_way() -> (World, Vec<Client>) {
+    let limits = Limits { max_fanout_queue: 5_000, ..Limits::default() };
+    let mut world = World::in_slices(1, limits, 1, 2);
+    let mut members: Vec<_> = (0..30).map(|_| world.join(0, Version::V2, FEED)).collect();
+    members.push(world.connect(0, Version::V2));
+    world.handle().broadcast(FEED, "shout", too_much()).expect("there is room");
+    miss(&mut world);
+    (world, members)
+}
+
+/// Broadcasts what finds no room behind anything else.
+fn miss(world: &mut World) {
+    let before = world.counts(0).overloaded;
+    world.handle().broadcast(FEED, "shout", too_much()).expect("there is room");
+    while world.counts(0).overloaded == before {
+        assert!(!world.step(1), "there was room for it");
+    }
+}
+
+fn too_much() -> serde_json::Value {
+    json!({"text": "x".repeat(6_000)})
+}
+
+/// Of the broadcasts that a topic missed only the first was told, and sockets look for one event.
+#[test]
+fn a_disconnect_that_is_missed_behind_a_gap_disconnects() {
+    let limits = Limits { max_fanout_queue: 5_000, ..Limits::default() };
+    let mut world = World::in_slices(1, limits, 1, 2);
+    let mut sockets: Vec<_> = (0..30)
+        .map(|_| {
+            let mut client = world.dial(0, Version::V2);
+            client.upgrade("/socket", "&id=users:7");
+            client
+        })
+        .collect();
+    world.run();
+    for event in ["one", "missed", "disconnect"] {
+        world.handle().broadcast("users:7", event, too_much()).expect("there is room");
+    }
+    world.run();
+    for socket in &mut sockets {
+        socket.read();
+        assert_eq!(socket.close_code, Some(1001));
+    }
+}
+
 /// Clients come, speak, leave and crash; one stays and hears all. Whatever anybody else has heard is
 /// a part of that with no gap in it, and begins and ends where it should.
 #[test]
@@ -353,3 +443,4 @@ impl Member {
 }
 
 const BIG: &str = "actor:big";
+const FEED: &str = "feed:big";

@@ -221,9 +221,9 @@ fn cost(bytes: usize) -> usize {
     1 + bytes / BYTES_OF_A_WRITE
 }
 
-/// What a turn sends before it looks at what has come: about a millisecond of the kernel's time, and
-/// one system call.
-pub(crate) const SLICE: usize = 256;
+/// What a turn sends before it looks at what has come: about half a millisecond of the kernel's
+/// time. A turn costs about a microsecond besides, so that smaller slices would begin to be felt.
+pub(crate) const SLICE: usize = 128;
 
 /// A turn's slice is made of so many of single topics.
 const SLICES: usize = 4;

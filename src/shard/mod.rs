@@ -39,6 +39,7 @@ pub(crate) mod holdings;
 pub(crate) mod mount;
 pub(crate) mod panics;
 pub(crate) mod start;
+pub(crate) mod table;
 pub(crate) mod timers;
 pub(crate) mod wakers;
 pub(crate) mod watch;

@@ -19,10 +19,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
-use slab::Slab;
 use smallvec::SmallVec;
 
 use super::mount::RouteHandler;
+use super::table::Table;
 use super::timers::{MakeInfo, TimerId};
 use super::topics::TopicIndex;
 use super::wakers::Alarm;
@@ -283,7 +283,7 @@ pub(crate) struct OwnedMessage {
 /// The processes of a shard.
 #[derive(Default)]
 pub(crate) struct Processes {
-    entries: Slab<Process>,
+    entries: Table<Process>,
     generation: u32,
 }
 
@@ -294,10 +294,9 @@ impl Processes {
 
     pub(crate) fn insert(&mut self, make: impl FnOnce(ProcessId) -> Process) -> ProcessId {
         self.generation = self.generation.wrapping_add(1);
-        let entry = self.entries.vacant_entry();
-        let index = u32::try_from(entry.key()).expect("processes fit u32");
+        let index = u32::try_from(self.entries.next_place()).expect("processes fit u32");
         let id = ProcessId { index, generation: self.generation };
-        entry.insert(make(id));
+        self.entries.insert(make(id));
         id
     }
 
@@ -320,11 +319,7 @@ impl Processes {
 
     pub(crate) fn remove(&mut self, id: ProcessId) -> Option<Process> {
         self.find(id)?;
-        let process = self.entries.remove(id.index as usize);
-        if self.entries.capacity() > 1024 && self.entries.len() < self.entries.capacity() / 4 {
-            self.entries.shrink_to_fit();
-        }
-        Some(process)
+        Some(self.entries.remove(id.index as usize))
     }
 
     /// Every process' id.

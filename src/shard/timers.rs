@@ -11,10 +11,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-
 use super::Local;
 use super::process::ProcessId;
+use super::table::Table;
 
 /// What happens when a timer is due.
 pub(crate) enum Due {
@@ -42,7 +41,7 @@ pub(crate) struct TimerId {
 pub(crate) struct Timers {
     /// Ordered by instant, then by age. Cancelled ones stay until they are due.
     heap: BinaryHeap<Reverse<(Instant, u64, usize)>>,
-    entries: Slab<(u64, Due)>,
+    entries: Table<(u64, Due)>,
     sequence: u64,
 }
 
@@ -69,7 +68,7 @@ impl Timers {
 
     /// Takes everything that waits.
     pub(crate) fn take(&mut self) -> impl Iterator<Item = Due> + use<> {
-        std::mem::take(self).entries.into_iter().map(|(_, (_, due))| due)
+        std::mem::take(self).entries.into_entries().map(|(_, due)| due)
     }
 
     /// Replaces the waker of a sleeping future; false when the timer was due already.

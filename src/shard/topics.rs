@@ -9,9 +9,8 @@ use std::collections::HashMap;
 use std::hash::RandomState;
 use std::rc::Rc;
 
-use slab::Slab;
-
 use super::fanout::Fanout;
+use super::table::Table;
 use crate::io::ConnectionId;
 use crate::protocol::phoenix::Version;
 
@@ -51,7 +50,7 @@ pub(crate) enum Kind {
 /// The topics of one shard.
 pub(crate) struct Topics {
     by_name: HashMap<Rc<str>, TopicIndex, RandomState>,
-    entries: Slab<Topic>,
+    entries: Table<Topic>,
 }
 
 struct Topic {
@@ -67,7 +66,7 @@ struct Topic {
 
 impl Topics {
     pub(crate) fn new() -> Self {
-        Self { by_name: HashMap::default(), entries: Slab::new() }
+        Self { by_name: HashMap::default(), entries: Table::default() }
     }
 
     pub(crate) fn len(&self) -> usize {

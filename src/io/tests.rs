@@ -472,6 +472,10 @@ fn without_a_descriptor_for_a_further_ring_clients_wait_for_a_place() {
         "without_a_descriptor_for_a_further_ring_clients_wait_for_a_place",
         || {
             let config = Config { connections_per_ring: 4, accepts: 2, ..small() };
+            if !config.direct_descriptors {
+                // The clients themselves find none before a ring does.
+                return;
+            }
             let mut server = Server::new(config);
             let clients: Vec<_> = (0..7).map(|_| server.connect()).collect();
             let limit = leave_descriptors(0);

@@ -40,8 +40,8 @@ struct Serve {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000", env = "SIMURGH_LISTEN")]
     listen: String,
 
-    /// Number of shards, each a thread of its own [default: one per physical core,
-    /// or fewer where a control group allows less CPU time]
+    /// Number of shards, each a thread of its own [default: one per physical core, within the quota of
+    /// CPU time]
     #[arg(long, value_name = "N", env = "SIMURGH_SHARDS")]
     shards: Option<usize>,
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 /// Set on the builder with [`limits`](crate::Builder::limits); what a mount sets for itself
 /// ([`max_topics`](crate::Mount::max_topics)) wins over what stands here.
 ///
+/// A connection's times (`head_timeout`, `idle_timeout`, `close_timeout`) are counted in whole
+/// seconds, rounded up, and may end up to two seconds late.
+///
 /// Limits are added as the server learns to keep more of them, so a literal ends with
 /// `..Limits::default()`.
 ///

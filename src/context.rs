@@ -65,8 +65,9 @@ impl<'a, C: Channel> Context<'a, C> {
     ///
     /// # Errors
     ///
-    /// As for [`push`](Self::push), and [`Overloaded`](BroadcastError::Overloaded) when another
-    /// shard's queue is full; the others have been served.
+    /// As for [`push`](Self::push), and those of [`BroadcastError`]:
+    /// [`Overloaded`](BroadcastError::Overloaded) when another shard's queue is full, though all
+    /// others have been served, and [`Backlog`](BroadcastError::Backlog) when nobody was.
     pub fn broadcast(&self, event: &str, payload: impl IntoPayload) -> Result<(), SendError> {
         self.broadcast_to(event, payload, None)
     }

@@ -125,16 +125,19 @@ impl<A: Send + Sync + 'static> Builder<A> {
         self
     }
 
-    /// How many shards to run. Default: one for each physical core that this process may use.
+    /// How many shards to run, 1 to 1,024. Default: one for each physical core that this process may
+    /// use, but no more than its control group's quota of CPU time pays for. Where there are more
+    /// shards than cores, some share one.
     pub fn shards(mut self, shards: usize) -> Self {
         if shards == 0 || shards > MAX_SHARDS {
-            self.wrong.get_or_insert(format!("{shards} shards: it must be 1 to {MAX_SHARDS}"));
+            self.wrong.get_or_insert(format!("{shards} shards: there must be 1 to {MAX_SHARDS}"));
         }
         self.shards = Some(shards);
         self
     }
 
-    /// Which CPUs the shards run on, one after the other. Default: the first of each physical core.
+    /// Which CPUs the shards run on, one after the other: so many shards, unless
+    /// [`shards`](Self::shards) says how many. Default: the first of each physical core.
     pub fn cpus(mut self, cpus: impl Into<Vec<usize>>) -> Self {
         self.cpus = Some(cpus.into());
         self

@@ -1,18 +1,30 @@
 //! Why a server does not start, or ends.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
 /// Why an endpoint can't be built, started or kept running. Each message says how to mend it where
 /// that is known.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` prints the message too, because that is what a `main` that returns this error shows.
+///
+/// # Example
+///
+/// ```
+/// let error = simurgh::demo::endpoint().listen("127.0.0.1").start().unwrap_err();
+/// assert!(matches!(error, simurgh::Error::Address { .. }));
+/// assert!(error.to_string().ends_with("an address and port is like 127.0.0.1:4000"));
+/// assert_eq!(format!("{error:?}"), error.to_string());
+/// ```
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A mount, route or setting is wrong.
     #[error("{0}")]
     Configuration(String),
     /// The address can't be listened on.
-    #[error("can't listen on {address}: {source}")]
+    #[error("can't listen on {address}: {source}{}", remedy(source))]
     Listen {
         /// The address that was asked for.
         address: SocketAddr,
@@ -50,4 +62,53 @@ pub enum Error {
     /// A signal handler could not be installed.
     #[error("can't handle signals: {0}")]
     Signals(io::Error),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What helps against this failure to listen; empty where nothing is known.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; end what listens there (ss -ltnp shows it), or take another port"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this host has no such address: 0.0.0.0 and [::] stand for all that it has"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; a port below 1024 wants CAP_NET_BIND_SERVICE or a lower \
+             net.ipv4.ip_unprivileged_port_start"
+        }
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_to_listen_says_what_helps() {
+        for (errno, advice) in [
+            (libc::EADDRINUSE, "ss -ltnp"),
+            (libc::EADDRNOTAVAIL, "0.0.0.0"),
+            (libc::EACCES, "CAP_NET_BIND_SERVICE"),
+        ] {
+            let source = io::Error::from_raw_os_error(errno);
+            let kernel = source.to_string();
+            let error = Error::Listen { address: ([127, 0, 0, 1], 80).into(), source };
+            let message = error.to_string();
+            assert!(message.contains(&kernel) && message.contains(advice), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_main_that_returns_an_error_prints_its_message() {
+        let error = Error::Configuration("mount /socket: \"a*b\"".to_owned());
+        assert_eq!(format!("{error:?}"), "mount /socket: \"a*b\"");
+    }
 }

@@ -51,6 +51,11 @@ use crate::payload::{Payload, PayloadError, PayloadRef};
 /// assert!(matches!(unknown, Err(EventError::Unknown)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be read from a client's event",
+    note = "derive `serde::Deserialize` for an enum with a variant for each event, or use \
+            `simurgh::RawEvent`"
+)]
 pub trait FromEvent: Sized {
     /// Reads an event. The payload is lent from the receive buffer; only what `Self` keeps is
     /// copied.

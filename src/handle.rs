@@ -44,8 +44,9 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// When the payload can't be made into JSON, or is neither an object nor binary; and
-    /// [`Overloaded`](BroadcastError::Overloaded) when a shard's queue is full.
+    /// When the payload can't be made into JSON, or is neither an object nor binary;
+    /// [`Overloaded`](BroadcastError::Overloaded) when a shard's queue is full; and on a shard's own
+    /// thread [`Backlog`](BroadcastError::Backlog) when too much of the topic is under way.
     pub fn broadcast(
         &self,
         topic: &str,

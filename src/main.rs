@@ -40,7 +40,8 @@ struct Serve {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000", env = "SIMURGH_LISTEN")]
     listen: String,
 
-    /// Number of shards, each a thread of its own [default: one per physical core]
+    /// Number of shards, each a thread of its own [default: one per physical core, within the quota of
+    /// CPU time]
     #[arg(long, value_name = "N", env = "SIMURGH_SHARDS")]
     shards: Option<usize>,
 
@@ -103,7 +104,9 @@ fn log_filter(text: &str) -> Result<EnvFilter, String> {
         return EnvFilter::try_new(text).map_err(|error| no_filter(error.to_string()));
     }
     let level: LevelFilter = text.parse().map_err(|_| {
-        no_filter("no level (off, error, warn, info, debug, trace) and no filter".to_owned())
+        let wanted = "it must be off, error, warn, info, debug or trace, or a filter such as \
+                      warn,simurgh=debug";
+        no_filter(wanted.to_owned())
     })?;
     Ok(EnvFilter::default().add_directive(level.into()))
 }

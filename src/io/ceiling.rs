@@ -93,14 +93,15 @@ impl Ceiling {
 
 impl fmt::Display for Ceiling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "up to {} connections", Grouped(self.connections))?;
+        let plural = if self.connections == 1 { "" } else { "s" };
+        write!(f, "up to {} connection{plural}", Grouped(self.connections))?;
         match self.bound {
             Bound::Memory { bytes } => {
                 let gib = bytes as f64 / f64::from(1 << 30);
                 write!(f, ", which is what fits into {gib:.1} GiB of memory")
             }
             Bound::LockedMemory { bytes } => {
-                write!(f, "; for more, more locked memory: ulimit -l, now {}", bytes / 1024)
+                write!(f, "; for more, more locked memory: ulimit -l, now {} KiB", bytes / 1024)
             }
             Bound::OpenFiles { files } => {
                 write!(f, "; for more, more open files: ulimit -n, now {files}")
@@ -216,6 +217,8 @@ mod tests {
     fn the_limits_are_limits() {
         let means = Means { limit: 1_000, ..plenty() };
         assert_eq!(says(means), "up to 1,000 connections, as the limits say");
+        let means = Means { limit: 1, ..plenty() };
+        assert_eq!(says(means), "up to 1 connection, as the limits say");
     }
 
     #[test]
@@ -233,7 +236,7 @@ mod tests {
         let means = Means { memlock: Some(memlock), ..plenty() };
         assert_eq!(
             says(means.clone()),
-            "up to 240,000 connections; for more, more locked memory: ulimit -l, now 1304"
+            "up to 240,000 connections; for more, more locked memory: ulimit -l, now 1304 KiB"
         );
         // No further ring at all: each shard has one.
         let means = Means { memlock: Some(1), ..means };

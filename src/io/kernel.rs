@@ -67,9 +67,10 @@ pub(crate) enum Unfit {
     Refused { release: String },
     #[error(
         "too little memory may be locked: {limit} bytes are allowed, {needed} are needed for \
-         {}: ulimit -l {} (in systemd LimitMEMLOCK={needed})",
+         {}: ulimit -l {} (in systemd LimitMEMLOCK={needed}){}",
         if *shards == 1 { "a shard".to_owned() } else { format!("{shards} shards") },
-        needed.div_ceil(1024)
+        needed.div_ceil(1024),
+        if *shards == 1 { "" } else { ", or fewer shards" },
     )]
     Memlock { limit: u64, needed: u64, shards: usize },
     #[error(

@@ -7,7 +7,18 @@ use super::Core;
 /// Names the figures once.
 macro_rules! figures {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A shard's figures, as of some turn not long ago.
+        /// A shard's figures, as of some turn not long ago: what there is now, then what has
+        /// happened since the start. Each is right by itself; two of them may be of different turns.
+        ///
+        /// # Example
+        ///
+        /// ```
+        /// let running = simurgh::demo::endpoint().listen("127.0.0.1:0").start()?;
+        /// let counts = running.handle().counts();
+        /// let crashes: u64 = counts.iter().map(|shard| shard.crashes).sum();
+        /// assert_eq!(crashes, 0);
+        /// # Ok::<(), simurgh::Error>(())
+        /// ```
         #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct ShardCounts {

@@ -81,7 +81,7 @@ impl Local {
             channel,
             callback,
             event,
-            "a callback held up its shard"
+            "a callback held up its shard: what takes long belongs into Context::blocking"
         );
     }
 

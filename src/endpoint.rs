@@ -193,8 +193,8 @@ impl<A: Send + Sync + 'static> Builder<A> {
             return Err(Error::Configuration(wrong));
         }
         let unfit = |error: kernel::Unfit| Error::Unfit(error.to_string());
-        let abilities = kernel::check(&kernel::Kernel::probe()).map_err(unfit)?;
         let cpus = self.cpus.filter(|cpus| !cpus.is_empty());
+        check_cpus(cpus.as_deref().unwrap_or_default(), &io::cpu::allowed())?;
         let cpus = match (cpus, self.shards) {
             (None, shards) => io::cpu::for_shards(shards),
             (Some(cpus), shards) => {
@@ -203,7 +203,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
             }
         };
         let shards = cpus.len();
-        abilities.suffice_for(shards).map_err(unfit)?;
+        let abilities = kernel::check(&kernel::Kernel::probe(), shards).map_err(unfit)?;
         let address = resolve(&self.address)?;
         let options = listener::Options { reuse_port: self.reuse_port, ..Default::default() };
         let bind = |count| listener::bind(address, count, &options).map_err(listen_error);
@@ -240,6 +240,14 @@ impl<A> fmt::Debug for Builder<A> {
     }
 }
 
+/// Whether shards may run on these CPUs, when the process may use those.
+fn check_cpus(cpus: &[usize], allowed: &[usize]) -> Result<(), Error> {
+    let Some(cpu) = cpus.iter().find(|cpu| !allowed.contains(cpu)) else { return Ok(()) };
+    let allowed: Vec<_> = allowed.iter().map(usize::to_string).collect();
+    let allowed = allowed.join(", ");
+    Err(Error::Configuration(format!("CPU {cpu} is none that this process may use: {allowed}")))
+}
+
 fn resolve(address: &str) -> Result<SocketAddr, Error> {
     let wrong = |reason: String| Error::Address { address: address.to_owned(), reason };
     let mut addresses = address.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
@@ -255,3 +263,15 @@ fn listen_error(error: io::Error) -> Error {
 
 /// As many as rings of queues between them are sensible.
 const MAX_SHARDS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_that_the_process_may_not_use_is_named() {
+        check_cpus(&[1, 0, 1], &[0, 1]).unwrap();
+        let error = check_cpus(&[1, 99], &[0, 1]).unwrap_err().to_string();
+        assert_eq!(error, "CPU 99 is none that this process may use: 0, 1");
+    }
+}

@@ -167,12 +167,12 @@ fn ask_ring(ring: &IoUring, probe: &mut Probe) {
     }
 }
 
-/// Judges what the kernel said.
+/// Judges what the kernel said, for so many shards.
 ///
 /// # Errors
 ///
 /// [`Unfit`], whose message says how to mend it.
-pub(crate) fn check(probe: &Probe) -> Result<Abilities, Unfit> {
+pub(crate) fn check(probe: &Probe, shards: usize) -> Result<Abilities, Unfit> {
     let release = probe.release.clone();
     let version = version(&release);
     if version.is_some_and(|version| version < OLDEST) {
@@ -192,11 +192,11 @@ pub(crate) fn check(probe: &Probe) -> Result<Abilities, Unfit> {
         }
         Err(libc::EPERM | libc::ENOSYS | libc::EACCES) => return Err(Unfit::Refused { release }),
         Err(libc::EMFILE | libc::ENFILE) => {
-            abilities.suffice_for(1)?;
+            abilities.suffice_for(shards)?;
             return Err(Unfit::OpenFiles);
         }
         Err(libc::ENOMEM) => {
-            abilities.suffice_for(1)?;
+            abilities.suffice_for(shards)?;
             return Err(Unfit::NoMemory);
         }
         Err(errno) => return Err(Unfit::Setup { errno }),
@@ -207,7 +207,7 @@ pub(crate) fn check(probe: &Probe) -> Result<Abilities, Unfit> {
     if !probe.features {
         return Err(Unfit::Lacks { what: "CQE_SKIP, NODROP or EXT_ARG".to_owned(), release });
     }
-    abilities.suffice_for(1)?;
+    abilities.suffice_for(shards)?;
     Ok(abilities)
 }
 
@@ -217,7 +217,7 @@ impl Abilities {
     /// # Errors
     ///
     /// [`Unfit::Memlock`] and [`Unfit::FewFiles`].
-    pub(crate) fn suffice_for(&self, shards: usize) -> Result<(), Unfit> {
+    fn suffice_for(&self, shards: usize) -> Result<(), Unfit> {
         let needed = shards as u64 * MEMLOCK_OF_A_SHARD;
         if let Some(limit) = self.memlock
             && limit < needed
@@ -347,12 +347,12 @@ mod tests {
     }
 
     fn complaint(probe: &Probe) -> String {
-        check(probe).unwrap_err().to_string()
+        check(probe, 1).unwrap_err().to_string()
     }
 
     #[test]
     fn the_kernel_under_test_suffices() {
-        check(&Kernel::probe()).unwrap();
+        check(&Kernel::probe(), 1).unwrap();
     }
 
     #[test]
@@ -364,7 +364,7 @@ mod tests {
             "the kernel is too old: this is Linux 5.15.0-91-generic, needed is Linux 6.1 or newer"
         );
         for release in ["6.1", "6.1.0", "6.12.9+deb13", "7.0-rc1"] {
-            check(&Probe { release: release.to_owned(), ..good() }).unwrap();
+            check(&Probe { release: release.to_owned(), ..good() }, 1).unwrap();
         }
     }
 
@@ -398,29 +398,32 @@ mod tests {
         assert!(says.contains(&format!("{needed} are needed")), "{says}");
         assert!(says.contains(&format!("ulimit -l {}", needed / 1024)), "{says}");
         let no_memory = Err(libc::ENOMEM);
-        assert_eq!(check(&Probe { setup: no_memory, ..probe.clone() }), check(&probe));
+        assert_eq!(check(&Probe { setup: no_memory, ..probe.clone() }, 1), check(&probe, 1));
         let others_locked_it = complaint(&Probe { setup: no_memory, ..good() });
         assert!(others_locked_it.contains("ulimit -l unlimited"), "{others_locked_it}");
-        check(&Probe { privileged: true, ..probe }).unwrap();
+        check(&Probe { privileged: true, ..probe }, 1).unwrap();
     }
 
     #[test]
     fn too_few_descriptors_are_told_with_what_is_needed() {
         let enough = 3 + DESCRIPTORS_OF_A_SHARD + SPARE_DESCRIPTORS;
-        check(&Probe { open_files: Some((enough, 3)), ..good() }).unwrap();
+        check(&Probe { open_files: Some((enough, 3)), ..good() }, 1).unwrap();
         let probe = Probe { open_files: Some((enough - 1, 3)), ..good() };
         let says = complaint(&probe);
         assert!(says.contains(&format!("{} are allowed", enough - 1)), "{says}");
         assert!(says.contains(&format!("{enough} are needed")), "{says}");
         assert!(says.contains("ulimit -n 65536"), "{says}");
-        assert_eq!(check(&Probe { setup: Err(libc::EMFILE), ..probe.clone() }), check(&probe));
-        let abilities = check(&Probe { open_files: Some((enough, 3)), ..good() }).unwrap();
+        assert_eq!(
+            check(&Probe { setup: Err(libc::EMFILE), ..probe.clone() }, 1),
+            check(&probe, 1)
+        );
+        let abilities = check(&Probe { open_files: Some((enough, 3)), ..good() }, 1).unwrap();
         assert!(matches!(abilities.suffice_for(2), Err(Unfit::FewFiles { shards: 2, .. })));
     }
 
     #[test]
     fn memlock_is_counted_for_all_shards() {
-        let abilities = check(&good()).unwrap();
+        let abilities = check(&good(), 1).unwrap();
         abilities.suffice_for(16).unwrap();
         assert!(matches!(abilities.suffice_for(17), Err(Unfit::Memlock { shards: 17, .. })));
     }
@@ -429,7 +432,7 @@ mod tests {
     fn incremental_buffers_need_completions_in_order() {
         let able = |release: &str, incremental_buffers| {
             let probe = Probe { release: release.to_owned(), incremental_buffers, ..good() };
-            check(&probe).unwrap().incremental_buffers
+            check(&probe, 1).unwrap().incremental_buffers
         };
         assert!(able("6.15.0", true));
         assert!(!able("6.14.9", true));
@@ -446,7 +449,7 @@ mod tests {
     #[test]
     fn direct_descriptors_need_a_kernel_that_closes_them() {
         let able = |release: &str| {
-            check(&Probe { release: release.to_owned(), ..good() }).unwrap().direct_descriptors
+            check(&Probe { release: release.to_owned(), ..good() }, 1).unwrap().direct_descriptors
         };
         assert!(able("6.13.0") && able("7.0-rc1"));
         assert!(!able("6.12.9+deb13") && !able("6.1.0"));

@@ -691,7 +691,7 @@ fn received_bytes_may_be_changed_in_place() {
 /// `CAP_IPC_LOCK`, it also shows that a shard starts within [`kernel::MEMLOCK_OF_A_SHARD`].
 #[test]
 fn a_shard_echoes_on_a_thread_of_its_own() {
-    let abilities = kernel::check(&kernel::Kernel::probe()).unwrap();
+    let abilities = kernel::check(&kernel::Kernel::probe(), 1).unwrap();
     let config = Config::for_kernel(&abilities);
     let address = "127.0.0.1:0".parse().unwrap();
     let listener = listener::bind(address, 1, &Options::default()).unwrap().remove(0);
@@ -1059,7 +1059,7 @@ fn with_each_kind(config: &Config) -> Vec<Config> {
 }
 
 fn abilities() -> kernel::Abilities {
-    kernel::check(&kernel::Kernel::probe()).unwrap()
+    kernel::check(&kernel::Kernel::probe(), 1).unwrap()
 }
 
 /// Bytes that are wrong when they are somewhere else.

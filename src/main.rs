@@ -73,6 +73,8 @@ impl Serve {
             .with_env_filter(log_filter(&self.log)?)
             .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr)
+            // It would say on stderr that stderr takes nothing, and panic when that fails too.
+            .log_internal_errors(false)
             .init();
         let mut endpoint = simurgh::demo::endpoint().listen(&self.listen);
         if let Some(shards) = self.shards {

@@ -110,8 +110,9 @@ impl SignalThread {
                         let _ = signal_hook::low_level::emulate_default_handler(signal);
                     }
                     asked = true;
-                    tracing::info!("shutting down");
+                    // First: whatever becomes of the log, the server is to end.
                     endpoint.shutdown();
+                    tracing::info!("shutting down");
                 }
             })
             .map_err(Error::Signals)?;

@@ -15,6 +15,7 @@ mod app;
 mod binary;
 mod checks;
 mod close;
+mod command;
 mod connecting;
 mod crowds;
 mod fields;

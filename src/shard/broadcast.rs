@@ -56,7 +56,7 @@ impl Core {
     ) -> Result<(), BroadcastError> {
         let everyone = self.topics.subscribers(topic).len();
         let waits = self.topics.fanout(topic).is_some();
-        if waits || !self.slices.take(everyone, outgoing.size()) {
+        if waits || !self.slices.fits(everyone, outgoing.size()) {
             return self.begin_fanout(topic, from, outgoing);
         }
         for place in 0..everyone {
@@ -66,11 +66,8 @@ impl Core {
             }
             let subscriber = subscribers[place];
             if from.is_none_or(|from| from.index != subscriber.process) {
-                if matches!(subscriber.kind, Kind::Intercepting | Kind::Plain) {
-                    // What it gets by its mailbox stands behind what another topic has for it.
-                    let (process, _) = self.processes.at(subscriber.process);
-                    self.catch_up(process);
-                }
+                // What another topic has for it was there before.
+                self.catch_up_socket(subscriber.connection);
                 self.serve(subscriber, &mut outgoing)?;
             }
         }

@@ -278,7 +278,7 @@ impl<I: Io> Shard<I> {
         let _current = Entered::new(&self.local);
         self.local.remote.watched.count();
         self.io.gather();
-        self.begin();
+        self.local.core.borrow_mut().now = self.io.now();
 
         self.take_completions();
         self.take_mesh();
@@ -313,12 +313,6 @@ impl<I: Io> Shard<I> {
     pub(crate) fn parts_to_sleep(&mut self) -> (&mut I, impl FnOnce() -> bool) {
         let Self { io, local, inbox, .. } = self;
         (io, || inbox.is_idle(local))
-    }
-
-    fn begin(&mut self) {
-        let mut core = self.local.core.borrow_mut();
-        core.now = self.io.now();
-        core.slices.begin_turn();
     }
 
     fn take_completions(&mut self) {

@@ -4,9 +4,10 @@
 //! [`Fanout`](super::fanout), which goes out in the next turns, so that small topics, heartbeats and
 //! replies have theirs in between. Several such topics take turns.
 //!
-//! **Order.** What is queued for a process by any other way must come behind what was broadcast to
-//! it before. So before anything is, the process is [caught up](Core::catch_up): it gets at once
-//! what is on its way to it.
+//! **Order.** What a client gets by any other way comes behind what was broadcast to it before. So
+//! before anything else is queued for it, it is [caught up](Core::catch_up): its channels get at
+//! once what is on its way to them. Only two topics that are both on their way in slices may
+//! overtake one another.
 
 use std::collections::VecDeque;
 
@@ -15,24 +16,23 @@ use super::broadcast::AHEAD;
 use super::fanout::{Outgoing, Step};
 use super::process::ProcessId;
 use super::topics::TopicIndex;
+use crate::io::ConnectionId;
 use crate::protocol::phoenix::{EncodeError, Version};
 use crate::pubsub::BroadcastError;
 
-/// The topics that are served in slices, and what the turn may still send.
+/// The topics that are served in slices.
 pub(crate) struct Slices {
     /// The first is served next.
     topics: VecDeque<TopicIndex>,
     /// Bytes of all broadcasts that are on their way.
     bytes: usize,
-    /// How much a turn sends: in writes of few bytes.
+    /// How much a turn sends to them, in writes of few bytes.
     size: usize,
-    /// What is left of it in this turn.
-    left: usize,
 }
 
 impl Slices {
     pub(crate) fn new(size: usize) -> Self {
-        Self { topics: VecDeque::new(), bytes: 0, size, left: size }
+        Self { topics: VecDeque::new(), bytes: 0, size }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -51,19 +51,10 @@ impl Slices {
         self.bytes
     }
 
-    pub(crate) fn begin_turn(&mut self) {
-        self.left = self.size;
-    }
-
-    /// Whether so many writes of so many bytes may be made in this turn; if so, counts them. A few
-    /// always may.
-    pub(crate) fn take(&mut self, writes: usize, bytes: usize) -> bool {
-        let cost = writes.saturating_mul(cost(bytes));
-        if cost > self.left && cost > self.size / FEW {
-            return false;
-        }
-        self.left = self.left.saturating_sub(cost);
-        true
+    /// Whether so many writes of so many bytes are no more than a slice, so that there is nothing to
+    /// be sliced.
+    pub(crate) fn fits(&self, writes: usize, bytes: usize) -> bool {
+        writes.saturating_mul(cost(bytes)) <= self.size
     }
 }
 
@@ -109,14 +100,13 @@ impl Core {
         Ok(())
     }
 
-    /// Serves the topics that wait, one slice after the other, as long as the turn may send.
+    /// Serves the topics that wait, one after the other, until that comes to a slice.
     pub(crate) fn serve_slices(&mut self) {
-        // However much else there was, they go on.
-        let mut left = self.slices.left.max(self.slices.size / FEW);
+        let mut left = self.slices.size;
         while left > 0
             && let Some(topic) = self.slices.topics.pop_front()
         {
-            let size = left.min(self.slices.size / SLICES);
+            let size = left.min(self.slices.size / SHARES);
             left = left.saturating_sub(self.serve_slice(topic, size.max(1)));
             if self.topics.fanout(topic).is_some() {
                 self.slices.topics.push_back(topic);
@@ -155,14 +145,35 @@ impl Core {
         sent
     }
 
-    /// Gives a process at once what its topics have on their way to it. Called before anything else
-    /// is queued for it.
+    /// Gives a process and the other channels of its socket at once what is on its way to them.
+    /// Called before anything else is queued for it.
     #[inline]
     pub(crate) fn catch_up(&mut self, process: ProcessId) {
-        if !self.slices.is_empty() {
-            for (topic, place) in self.places(process) {
-                self.catch_up_at(topic, place);
-            }
+        if self.slices.is_empty() {
+            return;
+        }
+        // One that has been closed is none of its socket's any more.
+        self.catch_up_process(process);
+        if let Some(connection) = self.processes.find(process).map(|process| process.connection) {
+            self.catch_up_socket(connection);
+        }
+    }
+
+    /// The same for all channels of a socket.
+    #[inline]
+    pub(crate) fn catch_up_socket(&mut self, id: ConnectionId) {
+        if self.slices.is_empty() {
+            return;
+        }
+        let channels = self.connections.session(id).map(|session| session.channels.clone());
+        for (_, process) in channels.into_iter().flatten() {
+            self.catch_up_process(process);
+        }
+    }
+
+    fn catch_up_process(&mut self, process: ProcessId) {
+        for (topic, place) in self.places(process) {
+            self.catch_up_at(topic, place);
         }
     }
 
@@ -221,15 +232,13 @@ fn cost(bytes: usize) -> usize {
     1 + bytes / BYTES_OF_A_WRITE
 }
 
-/// What a turn sends before it looks at what has come: about half a millisecond of the kernel's
-/// time. A turn costs about a microsecond besides, so that smaller slices would begin to be felt.
-pub(crate) const SLICE: usize = 128;
+/// What a turn sends to big topics before it looks at what has come: about a third of a millisecond
+/// of the kernel's time. A turn costs a microsecond or two besides, so that smaller slices would
+/// begin to be felt. A topic of so many subscribers is small.
+pub(crate) const SLICE: usize = 64;
 
-/// A turn's slice is made of so many of single topics.
-const SLICES: usize = 4;
-
-/// So small a part of a turn's slice may always be sent.
-const FEW: usize = 8;
+/// So many topics share a turn's slice.
+const SHARES: usize = 4;
 
 /// With so many bytes a write costs twice as much as with none.
 const BYTES_OF_A_WRITE: usize = 16 << 10;

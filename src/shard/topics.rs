@@ -21,7 +21,7 @@ pub(crate) struct TopicIndex(u32);
 /// One entry of a topic's array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Subscriber {
-    /// The connection that gets the frame; of no meaning for [`Kind::Plain`].
+    /// The connection that gets the frame, or whose channel gets the broadcast.
     pub(crate) connection: ConnectionId,
     /// The process in its table; of no meaning for [`Kind::Socket`].
     pub(crate) process: u32,

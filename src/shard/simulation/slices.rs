@@ -160,6 +160,28 @@ fn what_is_queued_for_a_channel_follows_what_was_broadcast_before() {
 }
 
 #[test]
+fn what_a_client_gets_of_its_other_channels_follows_what_was_broadcast_before() {
+    for place in [0, 1, 20, 38, 39] {
+        let (mut world, mut members) = crowd(4, 40);
+        let mut others: Vec<_> = (0..2).map(|_| world.join(0, Version::V2, "actor:few")).collect();
+        let joined = members[place].join("actor:few", json!({}));
+        world.run();
+        assert!(members[place].take_reply(&joined).is_ok());
+        shout(&mut members[7], "first");
+        world.step(1);
+        others[0].push("actor:few", "shout", json!({"text": "second"}));
+        world.step(1);
+        members[place].push("actor:few", "echo", json!({}));
+        while !members[place].peek().contains(&"phx_reply") {
+            world.step(1);
+        }
+        assert_eq!(members[place].peek(), ["shout", "shout", "phx_reply"]);
+        assert_eq!(heard(&mut members[place]), ["first", "second"], "at {place}");
+        world.run();
+    }
+}
+
+#[test]
 fn a_late_answer_follows_what_was_broadcast_before() {
     let (mut world, mut members) = crowd(2, 40);
     let asked = members[39].push(BIG, "answer_later", json!({}));

@@ -66,13 +66,11 @@ impl Core {
     }
 
     fn close_towards(&mut self, id: ConnectionId, code: u16, reason: &Stop, step: EndingStep) {
-        let Some(session) = self.connections.session(id) else { return };
-        if !self.slices.is_empty() {
-            // What was broadcast before comes before the Close.
-            for (_, process) in session.channels.clone() {
-                self.catch_up(process);
-            }
+        if self.connections.session(id).is_none() {
+            return;
         }
+        // What was broadcast before comes before the Close.
+        self.catch_up_socket(id);
         self.write_bytes(id, |out| websocket::write_close(out, Some(code)));
         self.end_session(id, reason);
         self.begin_ending(id, step);

@@ -107,6 +107,20 @@ fn who_owes_too_much_besides_broadcasts_is_closed_though_his_channel_is_lossy() 
     assert_eq!(world.counts(0).slow_readers, 1);
 }
 
+/// Each broadcast was dropped by itself, for which all that waited was looked through.
+#[test]
+fn who_owes_nearly_all_he_may_besides_broadcasts_is_closed_with_the_next() {
+    let limits = Limits { max_send_queue: 10_000, ..Limits::default() };
+    let (mut world, mut sleeper) = sleeper(limits, 0, &[]);
+    let mut sender = world.join(0, Version::V2, "feed:1");
+    sleeper.push("feed:1", "echo", json!({"text": "x".repeat(9_900)}));
+    world.run();
+    assert!(!sleeper.is_closed());
+    sender.push("feed:1", "shout", json!({"text": "x".repeat(500)}));
+    world.run();
+    assert!(sleeper.is_closed());
+}
+
 /// What waits for a channel that has left is not held against another in its place.
 #[test]
 fn what_waits_for_a_channel_that_ended_is_not_dropped_for_its_successor() {

@@ -63,7 +63,8 @@ impl Core {
     /// owes no more than it may now.
     ///
     /// Half of what it may owe is dropped, not just the excess: otherwise each further broadcast
-    /// would look through all that waits for one to drop.
+    /// would look through all that waits for one to drop. For the same reason it is not enough when
+    /// hardly anything could be dropped of much.
     #[cold]
     fn shed(&mut self, id: ConnectionId) -> bool {
         if self.overdue_readers.last() == Some(&id) {
@@ -73,6 +74,7 @@ impl Core {
         let max = self.limits.max_send_queue;
         let Self { connections, processes, mounts, counters, .. } = self;
         let Some(connection) = connections.find(id) else { return false };
+        let before = connection.outbox.owes();
         let mut missed = SmallVec::<[u32; 4]>::new();
         connection.outbox.drop_broadcasts(max / 2, |process| {
             // The one it was for may have ended, and its place be another client's.
@@ -89,7 +91,8 @@ impl Core {
             }
             is_lossy
         });
-        let is_enough = connection.outbox.owes() <= max;
+        let owes = connection.outbox.owes();
+        let is_enough = owes <= max / 2 || (owes <= max && before - owes >= max / 16);
         for process in missed {
             let (_, its) = self.processes.at(process);
             let topic = self.topics.name(its.topic);

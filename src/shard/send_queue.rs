@@ -242,12 +242,6 @@ impl SendQueue {
         self.batch.len() + self.crowded.len() + self.later.len()
     }
 
-    /// Whether nothing waits that a flush would write.
-    #[cfg(test)]
-    pub(crate) fn is_flushed(&self) -> bool {
-        self.batch.is_empty() && self.crowded.is_empty() && self.later.is_empty()
-    }
-
     /// Writes everything queued; names connections that are broken, and asks to be told when those
     /// that are full can be written again.
     pub(crate) fn flush<I: Io>(

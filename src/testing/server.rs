@@ -1,5 +1,6 @@
 //! A server for tests: any endpoint on ports of its own, one for each shard.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -74,15 +75,7 @@ impl Server {
     ///
     /// When they aren't within ten seconds; says what they are.
     pub fn await_counts(&self, wanted: impl Fn(&[ShardCounts]) -> bool) -> Vec<ShardCounts> {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            let counts = self.counts();
-            if wanted(&counts) {
-                return counts;
-            }
-            assert!(Instant::now() < deadline, "the counts did not become as wanted: {counts:#?}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        await_figures(|| self.counts(), wanted)
     }
 
     /// What each shard holds now.
@@ -100,15 +93,7 @@ impl Server {
     ///
     /// When they don't within ten seconds; says what they hold.
     pub fn await_holdings(&self, wanted: impl Fn(&[Holdings]) -> bool) -> Vec<Holdings> {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            let holdings = self.holdings();
-            if wanted(&holdings) {
-                return holdings;
-            }
-            assert!(Instant::now() < deadline, "the shards hold something else: {holdings:#?}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        await_figures(|| self.holdings(), wanted)
     }
 
     /// Waits until nothing is left of any client: see [`Holdings::is_rest`].
@@ -130,5 +115,18 @@ impl Server {
         if let Err(error) = self.running.join() {
             panic!("the server ended badly: {error}");
         }
+    }
+}
+
+/// Asks for figures until they are as wanted, for ten seconds.
+fn await_figures<T: fmt::Debug>(ask: impl Fn() -> Vec<T>, wanted: impl Fn(&[T]) -> bool) -> Vec<T> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let figures = ask();
+        if wanted(&figures) {
+            return figures;
+        }
+        assert!(Instant::now() < deadline, "the shards' figures are not as wanted: {figures:#?}");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::script::{
     Plan, Step, broadcast, fail, note, panic, push, refuse, reply, script, sleep, wait,
 };
-use crate::support::{everywhere, limits, with_each_version};
+use crate::support::{App, everywhere, limits, with_each_version};
 
 #[test]
 fn a_join_that_waits_holds_up_its_own_topic_only() {
@@ -131,12 +131,7 @@ fn what_waits_for_a_join_and_for_a_channel_is_bounded() {
 /// A thousand messages of ten megabytes each could wait for every topic of every client.
 #[test]
 fn what_waits_is_bounded_in_bytes_too() {
-    let small = |endpoint: simurgh::Builder<_>| {
-        let mut limits = limits();
-        limits.max_mailbox_bytes = 4 << 10;
-        endpoint.limits(limits)
-    };
-    with_each_version(small, |world, version| {
+    with_each_version(with_small_mailboxes, |world, version| {
         let mut client = world.client(version);
         let large = json!("x".repeat(1_500));
         let joined = client.send_join("room:1", Plan::join([wait("join")]));
@@ -165,12 +160,7 @@ fn what_waits_is_bounded_in_bytes_too() {
 #[test]
 fn what_waits_is_bounded_over_all_topics_of_a_client() {
     // shows: diff.mailbox-is-bounded
-    let small = |endpoint: simurgh::Builder<_>| {
-        let mut limits = limits();
-        limits.max_mailbox_bytes = 4 << 10;
-        endpoint.limits(limits)
-    };
-    with_each_version(small, |world, version| {
+    with_each_version(with_small_mailboxes, |world, version| {
         let mut client = world.client(version);
         let mut other = world.client(version);
         let large = json!("x".repeat(1_500));
@@ -324,4 +314,11 @@ fn a_callback_that_never_ends_is_dropped_after_its_connection() {
         world.expect_note("room:1 is dropped");
         world.server.await_counts(|counts| overdue(counts) == before + 2);
     });
+}
+
+/// In which the third message of 1,500 bytes still finds room, and the fourth none.
+fn with_small_mailboxes(endpoint: simurgh::Builder<App>) -> simurgh::Builder<App> {
+    let mut limits = limits();
+    limits.max_mailbox_bytes = 4 << 10;
+    endpoint.limits(limits)
 }

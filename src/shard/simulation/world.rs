@@ -225,21 +225,8 @@ impl Lane {
 
 /// Whether there is truly nothing for the shard to do, whatever it says itself.
 fn is_idle(shard: &Shard<SimulatedIo>) -> bool {
-    let core = shard.local.core.borrow();
-    let woken = shard.local.woken.borrow().len();
-    let lists = [
-        core.ready.len(),
-        core.wakes.len(),
-        core.disconnecting.len(),
-        core.overdue_readers.len(),
-        core.ending.len(),
-        core.shut_down.len(),
-        core.closed.len(),
-        core.dead.len(),
-        woken,
-    ];
-    let has_sent = core.send_queue.is_flushed() && core.slices.is_empty();
-    shard.is_idle() && lists == [0; 9] && has_sent
+    let held = shard.holdings();
+    shard.is_idle() && (held.chores, held.fanouts) == (0, 0)
 }
 
 /// Far more than any test needs.

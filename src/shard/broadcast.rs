@@ -5,6 +5,7 @@
 
 use super::Core;
 use super::fanout::Outgoing;
+use super::mount::handler;
 use super::process::{GlobalProcessId, Mail, ProcessId, Status};
 use super::send_queue::{Frame, Pending};
 use super::topics::{Kind, Subscriber, TopicIndex};
@@ -35,17 +36,17 @@ impl Core {
         let Err(error) = self.dispatch(broadcast) else { return };
         let (topic, event) = (broadcast.topic(), broadcast.event());
         tracing::error!(topic, event, %error, "a broadcast from outside this shard");
-        if error == BroadcastError::Backlog {
-            self.tell_gap(broadcast);
+        if error == BroadcastError::Backlog
+            && let Some(topic) = self.topics.find(topic)
+        {
+            self.tell_gap(topic, broadcast);
         }
     }
 
     /// Tells a topic's channels that they missed a broadcast.
-    pub(crate) fn tell_gap(&mut self, missed: &Broadcast) {
-        if let Some(topic) = self.topics.find(missed.topic()) {
-            let told = self.send_out(topic, None, Outgoing::gap(missed));
-            debug_assert!(told.is_ok(), "a gap needs no room and no frame");
-        }
+    pub(crate) fn tell_gap(&mut self, topic: TopicIndex, missed: &Broadcast) {
+        let told = self.send_out(topic, None, Outgoing::gap(missed));
+        debug_assert!(told.is_ok(), "a gap needs no room and no frame");
     }
 
     fn send_out(
@@ -90,7 +91,10 @@ impl Core {
             _ if outgoing.is_gap => {
                 self.deliver_broadcast(subscriber.process, Mail::Gap(message.clone()));
             }
-            Kind::Intercepting if self.intercepts(subscriber, message.event()) => {
+            Kind::Intercepting
+                if handler(&self.mounts, subscriber.mount, subscriber.route)
+                    .intercepts(message.event()) =>
+            {
                 self.deliver_broadcast(subscriber.process, Mail::Out(message.clone()));
             }
             Kind::Fastlane | Kind::Intercepting => {
@@ -103,11 +107,6 @@ impl Core {
             Kind::Ahead => unreachable!("a fan-out says who somebody is before he is served"),
         }
         Ok(())
-    }
-
-    fn intercepts(&self, subscriber: Subscriber, event: &str) -> bool {
-        let mount = &self.mounts[usize::from(subscriber.mount)];
-        mount.routes[usize::from(subscriber.route)].1.intercepts(event)
     }
 
     /// Queues the finished frame of one broadcast, or those of several in one, past the channel.

@@ -68,14 +68,15 @@ impl Core {
         for broadcast in inbox.missed.try_iter().take(MAX_MISSED) {
             let Some(topic) = self.topics.find(broadcast.topic()) else { continue };
             if told.insert(topic) || broadcast.event() == "disconnect" {
-                self.tell_gap(&broadcast);
+                self.tell_gap(topic, &broadcast);
             }
         }
         if inbox.take_unknown() {
             for topic in self.topics.indices() {
                 // Sockets whose id the missed one may have been: rather closed than left open.
-                let name = self.topics.name(topic).clone();
-                self.tell_gap(&Broadcast::new(&name, "disconnect", Payload::empty(), None));
+                let name = self.topics.name(topic);
+                let unknown = Broadcast::new(name, "disconnect", Payload::empty(), None);
+                self.tell_gap(topic, &unknown);
             }
         }
     }

@@ -37,6 +37,12 @@ impl Mount {
     }
 }
 
+/// The channel that a process or a subscriber says it has.
+#[inline]
+pub(crate) fn handler(mounts: &[Mount], mount: u8, route: u8) -> &dyn RouteHandler {
+    &*mounts[usize::from(mount)].routes[usize::from(route)].1
+}
+
 /// A socket handler of the application.
 pub(crate) trait Handler {
     /// `connect`, ready to be polled.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
+use super::mount::handler;
 use super::process::{Call, Cell, Mail, Outcome, Process, ProcessId, Status};
 use super::session::reason;
 use super::timers::{Due, later};
@@ -329,8 +330,8 @@ impl Core {
     fn join_topic(&mut self, id: ProcessId) {
         let process = self.processes.find(id).expect("it is joining");
         let (connection, topic) = (process.connection, process.topic);
-        let route = &self.mounts[usize::from(process.mount)].routes[usize::from(process.route)].1;
-        let kind = if route.is_intercepting() { Kind::Intercepting } else { Kind::Fastlane };
+        let handler = handler(&self.mounts, process.mount, process.route);
+        let kind = if handler.is_intercepting() { Kind::Intercepting } else { Kind::Fastlane };
         let subscriber = Subscriber {
             connection,
             process: id.index,
@@ -500,8 +501,8 @@ impl Core {
     /// The type of a process' channel.
     fn channel_of(&mut self, id: ProcessId) -> &'static str {
         let process = self.process(id);
-        let (mount, route) = (usize::from(process.mount), usize::from(process.route));
-        self.mounts[mount].routes[route].1.name()
+        let (mount, route) = (process.mount, process.route);
+        handler(&self.mounts, mount, route).name()
     }
 
     fn topic_of(&mut self, id: ProcessId) -> Rc<str> {

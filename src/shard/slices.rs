@@ -10,14 +10,15 @@
 //! overtake one another.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::Core;
 use super::broadcast::AHEAD;
-use super::fanout::{Outgoing, Step};
+use super::fanout::{Fanout, Outgoing, Step};
 use super::process::ProcessId;
-use super::topics::TopicIndex;
+use super::topics::{Subscriber, TopicIndex};
 use crate::io::ConnectionId;
-use crate::protocol::phoenix::{EncodeError, Version};
+use crate::protocol::phoenix::Version;
 use crate::pubsub::BroadcastError;
 
 /// The topics that are served in slices.
@@ -133,10 +134,7 @@ impl Core {
             if let Some(frame) = fanout.joined(subscriber, &range) {
                 self.send_broadcasts(subscriber, frame, broadcasts);
             } else {
-                for outgoing in fanout.range_mut(range) {
-                    let served = self.serve(subscriber, outgoing);
-                    log_unserved(outgoing, served);
-                }
+                self.serve_range(&mut fanout, subscriber, range);
             }
             sent += cost(fanout.wave_bytes());
         }
@@ -152,8 +150,6 @@ impl Core {
         if self.slices.is_empty() {
             return;
         }
-        // One that has been closed is none of its socket's any more.
-        self.catch_up_process(process);
         if let Some(connection) = self.processes.find(process).map(|process| process.connection) {
             self.catch_up_socket(connection);
         }
@@ -167,24 +163,30 @@ impl Core {
         }
         let channels = self.connections.session(id).map(|session| session.channels.clone());
         for (_, process) in channels.into_iter().flatten() {
-            self.catch_up_process(process);
-        }
-    }
-
-    fn catch_up_process(&mut self, process: ProcessId) {
-        for (topic, place) in self.places(process) {
-            self.catch_up_at(topic, place);
+            for (topic, place) in self.places(process) {
+                self.catch_up_at(topic, place);
+            }
         }
     }
 
     fn catch_up_at(&mut self, topic: TopicIndex, place: u32) {
         let Some(mut fanout) = self.topics.fanout(topic).take() else { return };
         let (subscriber, owed) = fanout.catch_up(self.topics.subscribers_mut(topic), place);
-        for outgoing in fanout.range_mut(owed) {
-            let served = self.serve(subscriber, outgoing);
-            log_unserved(outgoing, served);
-        }
+        self.serve_range(&mut fanout, subscriber, owed);
         *self.topics.fanout(topic) = Some(fanout);
+    }
+
+    /// Serves one subscriber these of the broadcasts that are on their way. Says, once, that one
+    /// could not be encoded: when it was made, nobody was sure to need it so.
+    fn serve_range(&mut self, fanout: &mut Fanout, to: Subscriber, range: Range<usize>) {
+        for outgoing in fanout.range_mut(range) {
+            if let Err(error) = self.serve(to, outgoing)
+                && !std::mem::replace(&mut outgoing.has_failed, true)
+            {
+                let (topic, event) = (outgoing.message.topic(), outgoing.message.event());
+                tracing::error!(topic, event, %error, "a broadcast did not reach a client");
+            }
+        }
     }
 
     /// The topics that a process subscribes to, and its places among their subscribers.
@@ -213,17 +215,6 @@ impl Core {
         }
         self.counters.overloaded += 1;
         Err(BroadcastError::Backlog)
-    }
-}
-
-/// Says, once, that a broadcast could not be encoded for somebody: when it was made, nobody was sure
-/// to need it so.
-fn log_unserved(outgoing: &mut Outgoing, served: Result<(), EncodeError>) {
-    if let Err(error) = served
-        && !std::mem::replace(&mut outgoing.has_failed, true)
-    {
-        let (topic, event) = (outgoing.message.topic(), outgoing.message.event());
-        tracing::error!(topic, event, %error, "a broadcast did not reach a client");
     }
 }
 

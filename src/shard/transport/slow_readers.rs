@@ -6,6 +6,7 @@ use crate::io::ConnectionId;
 use crate::payload::Payload;
 use crate::pubsub::Broadcast;
 use crate::shard::Core;
+use crate::shard::mount::handler;
 use crate::shard::process::Mail;
 
 impl Core {
@@ -79,10 +80,7 @@ impl Core {
         connection.outbox.drop_broadcasts(max / 2, |process| {
             // The one it was for may have ended, and its place be another client's.
             let its = processes.at_place(process).filter(|process| process.connection == id);
-            let is_lossy = its.is_some_and(|process| {
-                let mount = &mounts[usize::from(process.mount)];
-                mount.routes[usize::from(process.route)].1.is_lossy()
-            });
+            let is_lossy = its.is_some_and(|its| handler(mounts, its.mount, its.route).is_lossy());
             if is_lossy {
                 counters.dropped += 1;
                 if !missed.contains(&process) {

@@ -66,8 +66,8 @@ impl Core {
     /// A connection's time may be over; if not, says when to look again.
     pub(crate) fn check_deadline(&mut self, id: ConnectionId) -> Option<u32> {
         let now = self.seconds();
-        let (idle_timeout, head_timeout) =
-            (ceil_seconds(self.limits.idle_timeout), self.head_timeout());
+        let idle_timeout = ceil_seconds(self.limits.idle_timeout);
+        let head_timeout = ceil_seconds(self.limits.head_timeout);
         let connection = self.connections.find(id)?;
         let deadline = match &connection.phase {
             Phase::Head(head) => head.deadline,
@@ -107,24 +107,24 @@ impl Core {
                 self.begin_ending(id, EndingStep::Shutdown);
             }
             Phase::Ending(ending) => {
-                let asks_nothing = ending.step == EndingStep::Refuse;
-                *(if asks_nothing {
-                    &mut counters.slow_requests
-                } else {
-                    &mut counters.overdue
-                }) += 1;
+                match ending.step {
+                    EndingStep::Refuse => counters.slow_requests += 1,
+                    _ => counters.overdue += 1,
+                }
                 self.close_now(id);
             }
         }
         None
     }
 
-    pub(super) fn head_timeout(&self) -> u32 {
-        ceil_seconds(self.limits.head_timeout)
+    /// By when a request must be whole that is awaited from now on.
+    pub(super) fn head_deadline(&self) -> u32 {
+        self.seconds_begun() + ceil_seconds(self.limits.head_timeout)
     }
 
-    pub(super) fn close_timeout(&self) -> u32 {
-        ceil_seconds(self.limits.close_timeout)
+    /// By when a connection must be gone that ends from now on.
+    pub(super) fn close_deadline(&self) -> u32 {
+        self.seconds_begun() + ceil_seconds(self.limits.close_timeout)
     }
 }
 

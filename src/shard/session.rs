@@ -153,11 +153,7 @@ impl Core {
                 return Mail::Leave { message_ref };
             }
             let payload = PayloadRef::new(message.payload).to_payload();
-            let event = match &message.event {
-                Field::Text(event) => event.to_string(),
-                Field::Other(raw) => String::from_utf8_lossy(raw).into_owned(),
-            };
-            Mail::Event { message_ref, event, payload }
+            Mail::Event { message_ref, event: message.event.to_text(), payload }
         });
         Next::Nothing
     }
@@ -347,10 +343,7 @@ fn own(topic: &str, message: &Message<'_>) -> OwnedMessage {
         join_ref: message.join_ref.to_owned(),
         message_ref: message.message_ref.to_owned(),
         topic: topic.into(),
-        event: match &message.event {
-            Field::Text(event) => event.to_string(),
-            Field::Other(raw) => String::from_utf8_lossy(raw).into_owned(),
-        },
+        event: message.event.to_text(),
         payload: PayloadRef::new(message.payload).to_payload(),
     }
 }

@@ -37,6 +37,14 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The string, or the JSON text of what is none.
+    pub(crate) fn to_text(&self) -> String {
+        match self {
+            Self::Text(text) => text.to_string(),
+            Self::Other(raw) => String::from_utf8_lossy(raw).into_owned(),
+        }
+    }
+
     /// The string, if it is one as it came.
     pub(crate) fn as_borrowed(&self) -> Option<&'a str> {
         match self {

@@ -39,7 +39,7 @@ impl Core {
             return;
         }
         let (now, begun) = (self.seconds(), self.seconds_begun());
-        let deadline = begun + self.head_timeout();
+        let deadline = self.head_deadline();
         let phase = if self.admit() {
             Phase::Head(Box::new(Head::new(peer, deadline)))
         } else {

@@ -120,7 +120,7 @@ impl Local {
             core.begin_ending(id, EndingStep::Shutdown);
             return;
         }
-        let deadline = core.seconds_begun() + core.head_timeout();
+        let deadline = core.head_deadline();
         core.put(id, Phase::Head(Box::new(Head::new(connecting.peer, deadline))));
     }
 

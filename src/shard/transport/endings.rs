@@ -104,7 +104,7 @@ impl Core {
 
     /// Ends a socket's channels and subscriptions. The connection stays, on its way out.
     fn end_session(&mut self, id: ConnectionId, reason: &Stop) {
-        let deadline = self.seconds_begun() + self.close_timeout();
+        let deadline = self.close_deadline();
         let Some(session) = self.connections.session(id) else { return };
         let channels = std::mem::take(&mut session.channels);
         let subscription = session.id.take();
@@ -126,7 +126,7 @@ impl Core {
     }
 
     pub(crate) fn begin_ending(&mut self, id: ConnectionId, step: EndingStep) {
-        let (now, deadline) = (self.seconds(), self.seconds_begun() + self.close_timeout());
+        let (now, deadline) = (self.seconds(), self.close_deadline());
         if self.connections.find(id).is_none() {
             return;
         }

@@ -69,7 +69,7 @@ impl Local {
             match handled {
                 Handled::Answered => {
                     let core = self.core.borrow();
-                    head.deadline = core.seconds_begun() + core.head_timeout();
+                    head.deadline = core.head_deadline();
                     head.mark = 0;
                 }
                 Handled::Last => {

@@ -8,12 +8,12 @@ use crate::config::Limits;
 use crate::error::Error;
 use crate::io::ceiling::{Ceiling, Means};
 use crate::io::{self, Config, kernel, listener};
+use crate::message::{PlainRoute, Request, Response, segments};
 use crate::mount::{Mount, NewMount};
-use crate::response::{Response, Route, segments};
 use crate::running::Running;
 use crate::shard::mount::Blueprint;
 use crate::shard::start::{self, Plan};
-use crate::socket::{Request, SocketHandler};
+use crate::socket::SocketHandler;
 
 /// An application's sockets at an address. Built with [`Endpoint::builder`].
 ///
@@ -73,7 +73,7 @@ impl Endpoint {
 pub struct Builder<A> {
     app: Arc<A>,
     mounts: Vec<Arc<dyn Blueprint>>,
-    routes: Vec<Route>,
+    routes: Vec<PlainRoute>,
     address: String,
     shards: Option<usize>,
     cpus: Option<Vec<usize>>,
@@ -114,7 +114,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
         path: &str,
         handle: impl Fn(&Request) -> Response + Send + Sync + 'static,
     ) -> Self {
-        self.routes.push(Route { path: segments(path), handle: Arc::new(handle) });
+        self.routes.push(PlainRoute { path: segments(path), handle: Arc::new(handle) });
         self
     }
 
@@ -165,7 +165,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
 
     /// What the shards are built from, for those that the simulation runs by itself.
     #[cfg(test)]
-    pub(crate) fn into_blueprint(self) -> (Vec<Arc<dyn Blueprint>>, Arc<[Route]>, Limits) {
+    pub(crate) fn into_blueprint(self) -> (Vec<Arc<dyn Blueprint>>, Arc<[PlainRoute]>, Limits) {
         (self.mounts, self.routes.into(), self.limits)
     }
 

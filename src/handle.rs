@@ -3,12 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::address::Address;
-use crate::channel::Channel;
-use crate::payload::{IntoPayload, PayloadError};
-use crate::pubsub::{Broadcast, BroadcastError};
+use crate::channel::{Address, Channel};
+use crate::message::{Broadcast, BroadcastError, GlobalProcessId, IntoPayload, PayloadError};
 use crate::shard::counters::ShardCounts;
-use crate::shard::process::GlobalProcessId;
 use crate::shard::{self, Shared};
 
 /// Reaches a running endpoint from any thread: an HTTP handler's, a consumer's of a queue, a

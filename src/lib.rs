@@ -90,21 +90,16 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("simurgh runs on Linux only: it is built on io_uring");
 
-mod address;
 mod channel;
-mod config;
-mod context;
+mod socket;
+
 mod endpoint;
-mod error;
-mod event;
 mod handle;
 mod mount;
-mod params;
-mod payload;
-mod pubsub;
-mod response;
 mod running;
-mod socket;
+
+mod config;
+mod error;
 
 pub mod demo;
 
@@ -112,33 +107,34 @@ pub mod demo;
 #[doc(hidden)]
 pub mod load;
 
+mod message;
+
+mod shard;
+
 mod io;
 mod protocol;
-mod shard;
 mod telemetry;
 
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use address::{Address, AddressError, ReplyError, SocketRef};
-pub use channel::{Channel, Crash, Join, Joined, Rejection, Reply, Stop, Topic};
+pub use channel::{Address, AddressError, Context, ReplyError, SendError, SocketRef};
+pub use channel::{Channel, Join, Joined, Reply};
 pub use config::Limits;
-pub use context::{Context, SendError};
 pub use endpoint::{Builder, Endpoint};
 pub use error::Error;
-pub use event::{EventError, FromEvent, NoEvents, RawEvent};
 pub use handle::{Handle, HandleError};
 pub use io::ceiling::{Bound, Ceiling};
+pub use message::{Broadcast, BroadcastError, Crash, Refused, Rejection, Request, Response, Stop};
+pub use message::{EventError, FromEvent, NoEvents, RawEvent, Topic};
+pub use message::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
 pub use mount::{Mount, NewMount};
-pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
 pub use protocol::http::{Param, Params};
-pub use pubsub::{Broadcast, BroadcastError};
-pub use response::Response;
 pub use running::Running;
 pub use shard::blocking::BlockingError;
 pub use shard::counters::ShardCounts;
 pub use shard::timers::Sleep;
-pub use socket::{ConnectInfo, Refused, Request, SocketHandler};
+pub use socket::{ConnectInfo, SocketHandler};
 
 /// What nearly every application uses.
 ///

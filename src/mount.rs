@@ -6,16 +6,15 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::channel::{Channel, Rejection};
-use crate::params::from_params;
+use crate::channel::Channel;
+use crate::message::{Rejection, Request, from_params, segments};
 use crate::protocol::http::Params;
-use crate::response::segments;
 use crate::shard::mount::{
     Blueprint, Connect, ConnectFailure, Connected, Handler, Pattern, RouteHandler,
 };
 use crate::shard::process::{self, RouteShared};
 use crate::shard::{self, Local};
-use crate::socket::{ConnectInfo, Request, SocketHandler};
+use crate::socket::{ConnectInfo, SocketHandler};
 
 /// A mount whose handler is still to be named.
 #[derive(Debug)]

@@ -6,12 +6,11 @@
 use super::Core;
 use super::fanout::Outgoing;
 use super::mount::handler;
-use super::process::{GlobalProcessId, Mail, ProcessId, Status};
+use super::process::{Mail, Status};
 use super::send_queue::{Frame, Pending};
 use super::topics::{Kind, Subscriber, TopicIndex};
-use crate::channel::Stop;
+use crate::message::{Broadcast, BroadcastError, GlobalProcessId, ProcessId, Stop};
 use crate::protocol::phoenix::EncodeError;
-use crate::pubsub::{Broadcast, BroadcastError};
 
 impl Core {
     /// Sends a broadcast to everyone on this node.

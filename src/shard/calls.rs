@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::process::{Mail, ProcessId};
+use super::process::Mail;
 use super::remote::LateReply;
 use super::send_queue::Pending;
 use super::timers::{Due, MakeInfo, TimerId, later};
 use super::topics::{Kind, Moved, Removed, Subscriber, TopicIndex};
 use super::{Core, Dead};
-use crate::address::AddressError;
+use crate::channel::AddressError;
 use crate::io::ConnectionId;
-use crate::payload::Payload;
+use crate::message::{Payload, ProcessId};
 use crate::protocol::phoenix::{EncodeError, Ref, RefBuf, Version};
 
 impl Core {

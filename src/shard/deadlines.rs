@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use super::Core;
 use super::connection::{EndingStep, Phase};
-use crate::channel::Stop;
 use crate::io::ConnectionId;
-use crate::response::Response;
+use crate::message::{Response, Stop};
 
 pub(crate) struct Deadlines {
     buckets: Vec<Vec<ConnectionId>>,

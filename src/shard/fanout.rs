@@ -25,8 +25,8 @@ use bytes::BytesMut;
 
 use super::send_queue::{Frame, MAX_WRITE};
 use super::topics::{Kind, Subscriber};
+use crate::message::Broadcast;
 use crate::protocol::phoenix::{EncodeError, Version};
-use crate::pubsub::Broadcast;
 
 /// A broadcast as a shard hands it out.
 pub(crate) struct Outgoing {

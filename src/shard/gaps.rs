@@ -13,8 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::Core;
-use crate::payload::Payload;
-use crate::pubsub::Broadcast;
+use crate::message::{Broadcast, Payload};
 
 /// The way in for those whose broadcast was missed.
 pub(crate) struct Gaps {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::remote::Remote;
-use crate::pubsub::Broadcast;
+use crate::message::Broadcast;
 
 /// One shard's end of the mesh.
 pub(crate) struct Mesh {

@@ -56,11 +56,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::channel::Stop;
 use crate::config::Limits;
 use crate::io::{Completion, ConnectionId, Io};
-use crate::pubsub::Broadcast;
-use crate::response::Route;
+use crate::message::{Broadcast, PlainRoute, ProcessId, Stop};
 
 use blocking::Pool;
 use connection::{Connections, EndingStep, Phase};
@@ -68,7 +66,7 @@ use deadlines::Deadlines;
 use interest::{Interest, OwnInterest};
 use mesh::Mesh;
 use mount::{Blueprint, Mount};
-use process::{Mail, Process, ProcessId, Processes};
+use process::{Mail, Process, Processes};
 use remote::{Inbox, Outside, Remote};
 use send_queue::SendQueue;
 use slices::Slices;
@@ -121,7 +119,7 @@ pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) remote: Arc<Remote>,
     pub(crate) mounts: Rc<[Mount]>,
-    pub(crate) routes: Arc<[Route]>,
+    pub(crate) routes: Arc<[PlainRoute]>,
     pub(crate) connections: Connections,
     pub(crate) admissions: Admissions,
     pub(crate) unfinished: Unfinished,
@@ -220,7 +218,7 @@ pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Inbox,
     pub(crate) mesh: Mesh,
-    pub(crate) routes: Arc<[Route]>,
+    pub(crate) routes: Arc<[PlainRoute]>,
     /// See [`slices::SLICE`].
     pub(crate) slice: usize,
 }

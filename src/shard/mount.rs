@@ -6,11 +6,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use super::Local;
-use super::process::{Cell, ProcessId};
-use crate::channel::Topic;
-use crate::params::ParamsError;
+use super::process::Cell;
+use crate::message::{ParamsError, ProcessId, Refused, Request, Topic};
 use crate::protocol::http::Params;
-use crate::socket::{Refused, Request};
 
 /// What the builder knows of a mount, to be made anew on each shard.
 pub(crate) trait Blueprint: Send + Sync {

@@ -27,39 +27,15 @@ use super::timers::{MakeInfo, TimerId};
 use super::topics::TopicIndex;
 use super::wakers::Alarm;
 use super::{Core, Local};
-use crate::channel::{Channel, Crash, Rejection, Reply, Stop, Topic};
+use crate::channel::{Channel, Context, Reply};
 use crate::config::Limits;
-use crate::context::Context;
-use crate::event::{EventError, FromEvent, decode_params};
 use crate::io::ConnectionId;
-use crate::payload::{Payload, PayloadRef};
+use crate::message::{
+    Broadcast, Crash, EventError, FromEvent, Payload, PayloadRef, ProcessId, Refused, Rejection,
+    Stop, Topic, decode_params,
+};
 use crate::protocol::phoenix::{Field, RefBuf};
-use crate::pubsub::Broadcast;
-use crate::socket::{Refused, SocketHandler};
-
-/// A process of this shard. Void when it has ended, even if its place is taken again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct ProcessId {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
-}
-
-impl ProcessId {
-    pub(crate) fn pack(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
-    }
-
-    pub(crate) fn unpack(packed: u64) -> Self {
-        Self { index: packed as u32, generation: (packed >> 32) as u32 }
-    }
-}
-
-/// A process of any shard of this endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GlobalProcessId {
-    pub(crate) shard: u32,
-    pub(crate) process: ProcessId,
-}
+use crate::socket::SocketHandler;
 
 /// What the shard knows of a joined channel.
 pub(crate) struct Process {
@@ -646,9 +622,7 @@ mod tests {
     use super::super::session::Session;
     use super::super::topics::Subscriber;
     use super::*;
-    use crate::event::NoEvents;
-    use crate::socket::ConnectInfo;
-    use crate::{Join, Joined};
+    use crate::{ConnectInfo, Join, Joined, NoEvents};
 
     struct Visitor;
 

@@ -15,17 +15,16 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use super::gaps::{self, GapInbox, Gaps};
 #[cfg(feature = "testing")]
 use super::holdings::Holdings;
-use super::process::{Mail, ProcessId};
+use super::process::Mail;
 use super::wakers::Woken;
 use super::watch::Watched;
 use super::{Local, with_current};
-use crate::address::{AddressError, ReplyError};
+use crate::channel::{AddressError, ReplyError};
 use crate::config::Limits;
 use crate::io::{ConnectionId, Doorbell};
-use crate::payload::Payload;
+use crate::message::{Broadcast, Payload, ProcessId, frame_opcode};
 use crate::protocol::phoenix::{RefBuf, Version};
 use crate::protocol::websocket;
-use crate::pubsub::{Broadcast, frame_opcode};
 
 /// What other threads hold of a shard.
 pub(crate) struct Remote {

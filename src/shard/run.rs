@@ -5,15 +5,14 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
 use super::mount::handler;
-use super::process::{Call, Cell, Mail, Outcome, Process, ProcessId, Status};
+use super::process::{Call, Cell, Mail, Outcome, Process, Status};
 use super::session::reason;
 use super::timers::{Due, later};
 use super::topics::{Kind, Subscriber, TopicIndex};
 use super::wakers::Alarm;
 use super::{Core, Dead, Local, panics};
-use crate::channel::Stop;
 use crate::io::ConnectionId;
-use crate::payload::Payload;
+use crate::message::{Payload, ProcessId, Stop};
 use crate::protocol::phoenix::{EncodeError, Field, RefBuf, Version};
 
 impl Local {

@@ -9,15 +9,13 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::process::{Call, Mail, Mailbox, OwnedMessage, Process, ProcessId, Rare, Status};
+use super::process::{Call, Mail, Mailbox, OwnedMessage, Process, Rare, Status};
 use super::topics::TopicIndex;
 use super::{Core, Local};
-use crate::channel::{Stop, Topic};
 use crate::io::ConnectionId;
-use crate::payload::{Payload, PayloadRef};
+use crate::message::{Payload, PayloadRef, ProcessId, Stop, Topic, frame_opcode};
 use crate::protocol::phoenix::{EncodeError, Field, Message, Ref, RefBuf, Version};
 use crate::protocol::websocket::{self, Partial};
-use crate::pubsub::frame_opcode;
 
 /// A Phoenix socket on its shard.
 pub(crate) struct Session {

@@ -15,11 +15,10 @@ use std::ops::Range;
 use super::Core;
 use super::broadcast::AHEAD;
 use super::fanout::{Fanout, Outgoing, Step};
-use super::process::ProcessId;
 use super::topics::{Subscriber, TopicIndex};
 use crate::io::ConnectionId;
+use crate::message::{BroadcastError, ProcessId};
 use crate::protocol::phoenix::Version;
-use crate::pubsub::BroadcastError;
 
 /// The topics that are served in slices.
 pub(crate) struct Slices {

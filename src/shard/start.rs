@@ -15,12 +15,12 @@ use super::{Next, Parts, Shard, Shared, mesh};
 use crate::config::Limits;
 use crate::error::Error;
 use crate::io::{self, Config, Doorbell, Rings, ShardThread};
-use crate::response::Route;
+use crate::message::PlainRoute;
 
 /// What the shards are to be started with.
 pub(crate) struct Plan {
     pub(crate) mounts: Vec<Arc<dyn Blueprint>>,
-    pub(crate) routes: Arc<[Route]>,
+    pub(crate) routes: Arc<[PlainRoute]>,
     pub(crate) limits: Limits,
     /// One listener for each shard.
     pub(crate) listeners: Vec<TcpListener>,
@@ -77,7 +77,7 @@ pub(crate) fn start(plan: Plan) -> Result<Shards, Error> {
 pub(crate) fn assemble(
     shards: usize,
     limits: &Limits,
-    routes: &Arc<[Route]>,
+    routes: &Arc<[PlainRoute]>,
     blocking_cpus: Vec<usize>,
 ) -> Result<(Arc<Shared>, Vec<Parts>), Error> {
     let mut remotes = Vec::new();

@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::Local;
-use super::process::ProcessId;
 use super::table::Table;
+use crate::message::ProcessId;
 
 /// What happens when a timer is due.
 pub(crate) enum Due {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
-use super::process::ProcessId;
 use super::remote::Remote;
 use crate::io::ConnectionId;
+use crate::message::ProcessId;
 
 /// Who goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use crate::io::ConnectionId;
-use crate::response::Response;
+use crate::message::Response;
 use crate::shard::Core;
 use crate::shard::connection::{Connection, Ending, EndingStep, Head, Phase};
 use crate::shard::deadlines::ceil_seconds;

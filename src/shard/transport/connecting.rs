@@ -6,9 +6,9 @@ use std::task::{Context as TaskContext, Poll};
 
 use super::Mark;
 use crate::io::ConnectionId;
+use crate::message::Response;
 use crate::protocol::http::{self, AcceptKey, UpgradeError};
 use crate::protocol::phoenix::Version;
-use crate::response::Response;
 use crate::shard::connection::{EndingStep, Head, Phase};
 use crate::shard::mount::{Connect, ConnectFailure, Connected};
 use crate::shard::session::Session;

@@ -12,8 +12,8 @@
 
 use std::rc::Rc;
 
-use crate::channel::Stop;
 use crate::io::ConnectionId;
+use crate::message::Stop;
 use crate::protocol::websocket::{self, Input, Message};
 use crate::shard::connection::{Ending, EndingStep, Phase};
 use crate::shard::{Core, Dead, Local};

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::channel::Stop;
 use crate::io::ConnectionId;
+use crate::message::Stop;
 use crate::protocol::phoenix::{self, Ref, Version};
 use crate::protocol::websocket::{self, Input, Limits, Message, Partial};
 use crate::shard::{Core, Local};

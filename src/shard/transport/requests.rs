@@ -6,14 +6,13 @@ use std::rc::Rc;
 
 use super::Connecting;
 use crate::io::ConnectionId;
+use crate::message::{PlainRoute, Request, Response};
 use crate::protocol::http::{self, Param};
 use crate::protocol::phoenix;
-use crate::response::{Response, Route};
 use crate::shard::connection::{EndingStep, Head, Phase};
 use crate::shard::mount::Mount;
 use crate::shard::wakers::Alarm;
 use crate::shard::{Core, Local, panics};
-use crate::socket::Request;
 
 /// What became of a request.
 enum Handled {
@@ -212,7 +211,7 @@ fn match_mount<'m>(
 }
 
 fn plain_response(
-    routes: &[Route],
+    routes: &[PlainRoute],
     path: &[Cow<'_, str>],
     head: &http::Head<'_>,
     request: impl FnOnce() -> Request,

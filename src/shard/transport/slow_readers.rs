@@ -3,8 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::io::ConnectionId;
-use crate::payload::Payload;
-use crate::pubsub::Broadcast;
+use crate::message::{Broadcast, Payload};
 use crate::shard::Core;
 use crate::shard::mount::handler;
 use crate::shard::process::Mail;

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use once_cell::race::OnceBox;
 
-use crate::payload::Payload;
+use crate::message::{GlobalProcessId, Payload};
 use crate::protocol::phoenix::{EncodeError, Version};
 use crate::protocol::websocket::{self, OpCode};
-use crate::shard::process::GlobalProcessId;
 
 /// A broadcast on its way: topic, event, payload, and the frames that clients get.
 ///

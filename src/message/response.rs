@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::socket::Request;
+use super::request::Request;
 
 /// A plain route.
-pub(crate) struct Route {
+pub(crate) struct PlainRoute {
     pub(crate) path: Vec<String>,
     pub(crate) handle: Arc<dyn Fn(&Request) -> Response + Send + Sync>,
 }

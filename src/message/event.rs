@@ -9,7 +9,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use crate::payload::{Payload, PayloadError, PayloadRef};
+use crate::message::{Payload, PayloadError, PayloadRef};
 
 /// A type that events are read into, usually an enum with a variant for each event.
 ///

@@ -6,8 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::channel::Channel;
-use crate::payload::{IntoPayload, PayloadError};
-use crate::shard::process::ProcessId;
+use crate::message::{IntoPayload, PayloadError, ProcessId};
 use crate::shard::remote::{LateReply, Remote};
 
 /// A client's message that is answered later. Answers any number of times, from any thread, for as

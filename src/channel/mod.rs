@@ -1,15 +1,18 @@
 //! Channels: what an application writes for a topic.
 
-use std::fmt;
-use std::rc::Rc;
+mod address;
+mod context;
 
 use serde::de::DeserializeOwned;
 
-use crate::context::Context;
-use crate::event::{EventError, FromEvent};
-use crate::payload::{IntoPayload, Payload, PayloadError};
-use crate::pubsub::Broadcast;
-use crate::socket::{Refused, SocketHandler};
+use crate::message::{
+    Broadcast, Crash, EventError, FromEvent, IntoPayload, Payload, PayloadError, Rejection, Stop,
+    Topic,
+};
+use crate::socket::SocketHandler;
+
+pub use address::{Address, AddressError, ReplyError, SocketRef};
+pub use context::{Context, SendError};
 
 /// One topic's behaviour for one client: the value is the channel's state, made by
 /// [`join`](Channel::join) and dropped when the channel ends.
@@ -224,73 +227,6 @@ impl<C> Joined<C> {
     }
 }
 
-/// Why a join or a connection is not granted: it is refused, and the client is told, or it failed.
-///
-/// Made by `?` from [`Refused`] or from any error.
-#[derive(Debug)]
-pub enum Rejection {
-    /// The client is told so.
-    Refused(Refused),
-    /// A failure of the application: logged with its text; a joining client is told
-    /// `join crashed`, a connecting one gets status 500.
-    Crash(Crash),
-}
-
-impl From<Refused> for Rejection {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
-    }
-}
-
-impl From<Crash> for Rejection {
-    fn from(crash: Crash) -> Self {
-        Self::Crash(crash)
-    }
-}
-
-impl<E: std::error::Error + 'static> From<E> for Rejection {
-    fn from(error: E) -> Self {
-        Self::Crash(Crash::from(error))
-    }
-}
-
-/// An error that ends a channel.
-///
-/// Made by `?` from any error, or by [`Crash::new`] from a text. Like the well-known dynamic error
-/// types it is itself no `Error`, so that it can be made from all that are.
-pub struct Crash(Box<dyn std::error::Error>);
-
-impl Crash {
-    /// A failure described by a text.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into().into())
-    }
-}
-
-impl<E: std::error::Error + 'static> From<E> for Crash {
-    fn from(error: E) -> Self {
-        Self(Box::new(error))
-    }
-}
-
-impl fmt::Display for Crash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Crash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 /// What a client's message is answered.
 ///
 /// ```
@@ -327,74 +263,5 @@ impl Reply {
     /// A status of the application's own; stock clients call the hooks registered for it.
     pub fn with_status(status: &'static str, response: impl IntoPayload) -> Self {
         Self(Some((status, response.into_payload())))
-    }
-}
-
-/// Why a channel ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Stop {
-    /// It was done. The client sees `phx_close` and does not rejoin.
-    Normal,
-    /// The application ends it. The client sees `phx_close` and does not rejoin.
-    Shutdown,
-    /// The client left the topic.
-    Left,
-    /// The connection is gone.
-    Closed,
-    /// The server stops.
-    Draining,
-    /// Something else, in the application's words. The client sees `phx_error` and rejoins.
-    Error(String),
-}
-
-impl Stop {
-    /// Whether the client sees `phx_close` rather than `phx_error`.
-    pub(crate) fn is_graceful(&self) -> bool {
-        !matches!(self, Self::Error(_))
-    }
-}
-
-/// A topic as a channel sees it: its name, and the part that a route's `*` stood for.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Topic {
-    name: Rc<str>,
-    wildcard: u32,
-}
-
-impl Topic {
-    pub(crate) fn new(name: Rc<str>, wildcard: usize) -> Self {
-        Self { name, wildcard: u32::try_from(wildcard).expect("a route's prefix is short") }
-    }
-
-    /// The whole name, `room:lobby`.
-    pub fn as_str(&self) -> &str {
-        &self.name
-    }
-
-    /// What the `*` of the route stands for: `lobby` in `room:lobby` under `room:*`; empty for an
-    /// exact route.
-    pub fn wildcard(&self) -> &str {
-        &self.name[self.wildcard as usize..]
-    }
-}
-
-impl std::ops::Deref for Topic {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.name
-    }
-}
-
-impl fmt::Display for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
-    }
-}
-
-impl fmt::Debug for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.name, f)
     }
 }

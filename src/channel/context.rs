@@ -6,13 +6,13 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::address::{Address, SocketRef};
-use crate::channel::{Channel, Stop, Topic};
-use crate::payload::{IntoPayload, PayloadError};
+use crate::channel::{Address, Channel, SocketRef};
+use crate::message::{
+    Broadcast, BroadcastError, IntoPayload, PayloadError, ProcessId, Stop, Topic,
+};
 use crate::protocol::phoenix::{EncodeError, RefBuf};
-use crate::pubsub::{Broadcast, BroadcastError};
 use crate::shard::blocking::{Blocking, BlockingError};
-use crate::shard::process::{Env, ProcessId};
+use crate::shard::process::Env;
 use crate::shard::timers::Sleep;
 use crate::socket::SocketHandler;
 

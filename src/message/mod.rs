@@ -1,0 +1,38 @@
+//! The words that an application and the engine have in common: what is said, to whom, and how it
+//! may end.
+//!
+//! Plain values. Nothing here knows a shard, a connection's state or a channel's type; both sides
+//! import this folder, and it imports `protocol` alone.
+
+mod topic;
+
+mod payload;
+
+mod event;
+mod params;
+
+mod broadcast;
+
+mod request;
+mod response;
+
+mod crash;
+mod refused;
+mod stop;
+
+mod ids;
+
+pub(crate) use broadcast::frame_opcode;
+pub use broadcast::{Broadcast, BroadcastError};
+pub use crash::{Crash, Rejection};
+pub(crate) use event::decode_params;
+pub use event::{EventError, FromEvent, NoEvents, RawEvent};
+pub(crate) use ids::{GlobalProcessId, ProcessId};
+pub(crate) use params::{ParamsError, from_params};
+pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
+pub use refused::Refused;
+pub use request::Request;
+pub use response::Response;
+pub(crate) use response::{PlainRoute, segments};
+pub use stop::Stop;
+pub use topic::Topic;

@@ -122,7 +122,7 @@ impl Handle {
         if missed == 0 { Ok(()) } else { Err(BroadcastError::Overloaded { shards: missed }.into()) }
     }
 
-    fn interested(&self, topic: &str) -> impl Iterator<Item = &Arc<shard::remote::Remote>> {
+    fn interested(&self, topic: &str) -> impl Iterator<Item = &Arc<shard::links::remote::Remote>> {
         let interest = &self.shared.interest;
         let only = (!interest.is_shared()).then_some(0);
         let slot = interest.slot(topic);

@@ -132,8 +132,8 @@ pub use mount::{Mount, NewMount};
 pub use protocol::http::{Param, Params};
 pub use running::Running;
 pub use shard::blocking::BlockingError;
+pub use shard::channels::timers::Sleep;
 pub use shard::counters::ShardCounts;
-pub use shard::timers::Sleep;
 pub use socket::{ConnectInfo, SocketHandler};
 
 /// What nearly every application uses.

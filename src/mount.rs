@@ -9,10 +9,10 @@ use std::sync::Arc;
 use crate::channel::Channel;
 use crate::message::{Rejection, Request, from_params, segments};
 use crate::protocol::http::Params;
-use crate::shard::mount::{
+use crate::shard::channels::mount::{
     Blueprint, Connect, ConnectFailure, Connected, Handler, Pattern, RouteHandler,
 };
-use crate::shard::process::{self, RouteShared};
+use crate::shard::channels::process::{self, RouteShared};
 use crate::shard::{self, Local};
 use crate::socket::{ConnectInfo, SocketHandler};
 
@@ -143,9 +143,9 @@ struct MountBlueprint<S: SocketHandler> {
 }
 
 impl<S: SocketHandler> Blueprint for MountBlueprint<S> {
-    fn build(&self, local: &Rc<Local>) -> shard::mount::Mount {
+    fn build(&self, local: &Rc<Local>) -> shard::channels::mount::Mount {
         let routes = self.routes.iter();
-        shard::mount::Mount {
+        shard::channels::mount::Mount {
             path: self.path.clone(),
             websocket_path: self.websocket_path.clone(),
             max_topics: self.max_topics.unwrap_or(local.core.borrow().limits.max_topics),

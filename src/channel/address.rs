@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::channel::Channel;
 use crate::message::{IntoPayload, PayloadError, ProcessId};
-use crate::shard::remote::{LateReply, Remote};
+use crate::shard::links::remote::{LateReply, Remote};
 
 /// A client's message that is answered later. Answers any number of times, from any thread, for as
 /// long as the connection lives, even after the channel has ended.

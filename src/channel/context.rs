@@ -12,8 +12,8 @@ use crate::message::{
 };
 use crate::protocol::phoenix::{EncodeError, RefBuf};
 use crate::shard::blocking::{Blocking, BlockingError};
-use crate::shard::process::Env;
-use crate::shard::timers::Sleep;
+use crate::shard::channels::process::Env;
+use crate::shard::channels::timers::Sleep;
 use crate::socket::SocketHandler;
 
 /// What a callback can do: push, broadcast, wait, stop, and see its socket and application.

@@ -7,9 +7,9 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::remote::{Outside, Remote};
 use super::{Core, Shard};
 use crate::io::{Io, Taken};
+use crate::shard::links::remote::{Outside, Remote};
 
 /// What a shard holds at one moment between two of its deeds. At rest all of it is nothing, but for
 /// [`deadlines`](Self::deadlines).

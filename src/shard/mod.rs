@@ -12,36 +12,20 @@
 
 pub(crate) mod transport;
 
-pub(crate) mod connection;
-pub(crate) mod session;
+pub(crate) mod channels;
 
-pub(crate) mod process;
-pub(crate) mod run;
-
-pub(crate) mod broadcast;
-pub(crate) mod calls;
-
-pub(crate) mod fanout;
-pub(crate) mod slices;
 pub(crate) mod topics;
 
-pub(crate) mod send_queue;
+pub(crate) mod lines;
 
-pub(crate) mod gaps;
-pub(crate) mod interest;
-pub(crate) mod mesh;
-pub(crate) mod remote;
+pub(crate) mod links;
 
 pub(crate) mod blocking;
-pub(crate) mod deadlines;
 #[cfg(feature = "testing")]
 pub(crate) mod holdings;
-pub(crate) mod mount;
 pub(crate) mod panics;
 pub(crate) mod start;
 pub(crate) mod table;
-pub(crate) mod timers;
-pub(crate) mod wakers;
 pub(crate) mod watch;
 
 #[cfg(all(test, feature = "testing"))]
@@ -61,19 +45,19 @@ use crate::io::{Completion, ConnectionId, Io};
 use crate::message::{Broadcast, PlainRoute, ProcessId, Stop};
 
 use blocking::Pool;
-use connection::{Connections, EndingStep, Phase};
-use deadlines::Deadlines;
-use interest::{Interest, OwnInterest};
-use mesh::Mesh;
-use mount::{Blueprint, Mount};
-use process::{Mail, Process, Processes};
-use remote::{Inbox, Outside, Remote};
-use send_queue::SendQueue;
-use slices::Slices;
-use timers::{Due, Timers, later};
+use channels::mount::{Blueprint, Mount};
+use channels::process::{Mail, Process, Processes};
+use channels::timers::{Due, Timers, later};
+use lines::connection::{Connections, EndingStep, Phase};
+use lines::send_queue::SendQueue;
+use links::interest::{Interest, OwnInterest};
+use links::mesh::Mesh;
+use links::remote::{Inbox, Outside, Remote};
+use links::wakers::{Alarm, Woken};
 use topics::Topics;
+use topics::slices::Slices;
+use transport::deadlines::Deadlines;
 use transport::{Admissions, Unfinished};
-use wakers::{Alarm, Woken};
 
 /// What all shards of an endpoint share.
 pub(crate) struct Shared {

@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc;
 
 use super::blocking::Pool;
-use super::interest::Interest;
-use super::mount::Blueprint;
-use super::remote::Remote;
-use super::slices::SLICE;
+use super::links::mesh;
 use super::watch::Watch;
-use super::{Next, Parts, Shard, Shared, mesh};
+use super::{Next, Parts, Shard, Shared};
 use crate::config::Limits;
 use crate::error::Error;
 use crate::io::{self, Config, Doorbell, Rings, ShardThread};
 use crate::message::PlainRoute;
+use crate::shard::channels::mount::Blueprint;
+use crate::shard::links::interest::Interest;
+use crate::shard::links::remote::Remote;
+use crate::shard::topics::slices::SLICE;
 
 /// What the shards are to be started with.
 pub(crate) struct Plan {

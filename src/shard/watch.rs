@@ -13,7 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::remote::Remote;
+use crate::shard::links::remote::Remote;
 
 /// What the watch sees of a shard. On a line of its own: the shard writes it every turn.
 #[derive(Default)]

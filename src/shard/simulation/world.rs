@@ -13,7 +13,7 @@ use crate::endpoint::Builder;
 use crate::handle::Handle;
 use crate::shard::counters::ShardCounts;
 use crate::shard::holdings::Holdings;
-use crate::shard::slices::SLICE;
+use crate::shard::topics::slices::SLICE;
 use crate::shard::{Core, Next, Parts, Shard, Shared, start};
 use crate::testing::{Random, Version};
 

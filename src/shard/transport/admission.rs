@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use crate::io::ConnectionId;
 use crate::message::Response;
 use crate::shard::Core;
-use crate::shard::connection::{Connection, Ending, EndingStep, Head, Phase};
-use crate::shard::deadlines::ceil_seconds;
+use crate::shard::lines::connection::{Connection, Ending, EndingStep, Head, Phase};
+use crate::shard::transport::deadlines::ceil_seconds;
 
 /// How many connections a shard has of each kind; together, all it has.
 #[derive(Debug, Default)]

@@ -9,11 +9,11 @@ use crate::io::ConnectionId;
 use crate::message::Response;
 use crate::protocol::http::{self, AcceptKey, UpgradeError};
 use crate::protocol::phoenix::Version;
-use crate::shard::connection::{EndingStep, Head, Phase};
-use crate::shard::mount::{Connect, ConnectFailure, Connected};
-use crate::shard::session::Session;
+use crate::shard::channels::mount::{Connect, ConnectFailure, Connected};
+use crate::shard::channels::session::Session;
+use crate::shard::lines::connection::{EndingStep, Head, Phase};
+use crate::shard::links::wakers::Alarm;
 use crate::shard::topics::{Kind, Subscriber};
-use crate::shard::wakers::Alarm;
 use crate::shard::{Core, Dead, Local, panics};
 
 /// A request that is answered when `connect` has decided.

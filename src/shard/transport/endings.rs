@@ -15,7 +15,7 @@ use std::rc::Rc;
 use crate::io::ConnectionId;
 use crate::message::Stop;
 use crate::protocol::websocket::{self, Input, Message};
-use crate::shard::connection::{Ending, EndingStep, Phase};
+use crate::shard::lines::connection::{Ending, EndingStep, Phase};
 use crate::shard::{Core, Dead, Local};
 
 impl Local {

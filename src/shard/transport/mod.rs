@@ -20,16 +20,17 @@ mod connecting;
 
 mod frames;
 
+pub(crate) mod deadlines;
 mod endings;
 mod slow_readers;
 mod unfinished;
 
 use std::rc::Rc;
 
-use super::connection::{EndingStep, Head, Phase};
 use super::{Core, Local};
 use crate::io::ConnectionId;
 use crate::protocol::websocket::{Input, Partial};
+use crate::shard::lines::connection::{EndingStep, Head, Phase};
 
 pub(crate) use admission::Admissions;
 pub(crate) use connecting::Connecting;

@@ -9,9 +9,9 @@ use crate::io::ConnectionId;
 use crate::message::{PlainRoute, Request, Response};
 use crate::protocol::http::{self, Param};
 use crate::protocol::phoenix;
-use crate::shard::connection::{EndingStep, Head, Phase};
-use crate::shard::mount::Mount;
-use crate::shard::wakers::Alarm;
+use crate::shard::channels::mount::Mount;
+use crate::shard::lines::connection::{EndingStep, Head, Phase};
+use crate::shard::links::wakers::Alarm;
 use crate::shard::{Core, Local, panics};
 
 /// What became of a request.

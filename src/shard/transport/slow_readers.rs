@@ -5,8 +5,8 @@ use smallvec::SmallVec;
 use crate::io::ConnectionId;
 use crate::message::{Broadcast, Payload};
 use crate::shard::Core;
-use crate::shard::mount::handler;
-use crate::shard::process::Mail;
+use crate::shard::channels::mount::handler;
+use crate::shard::channels::process::Mail;
 
 impl Core {
     /// Whether so much waits for a connection that nothing more is made for it: then it is noted, to

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use crate::io::ConnectionId;
 use crate::protocol::websocket::Partial;
-use crate::shard::connection::{Connections, Phase};
+use crate::shard::lines::connection::{Connections, Phase};
 use crate::shard::{Core, Dead};
 
 /// What a shard has of unfinished things.

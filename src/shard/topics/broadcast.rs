@@ -1,16 +1,16 @@
 //! Broadcasts: dispatch to this shard's subscribers, then forward to the other shards.
 //!
 //! [`Core::serve`] says what a broadcast means to one subscriber. Small topics are served in one go,
-//! by [`Core::dispatch`]; those that are too big for the turn in [`slices`](super::slices).
+//! by [`Core::dispatch`]; those that are too big for the turn in [`slices`](crate::shard::topics::slices).
 
-use super::Core;
-use super::fanout::Outgoing;
-use super::mount::handler;
-use super::process::{Mail, Status};
-use super::send_queue::{Frame, Pending};
-use super::topics::{Kind, Subscriber, TopicIndex};
 use crate::message::{Broadcast, BroadcastError, GlobalProcessId, ProcessId, Stop};
 use crate::protocol::phoenix::EncodeError;
+use crate::shard::Core;
+use crate::shard::channels::mount::handler;
+use crate::shard::channels::process::{Mail, Status};
+use crate::shard::lines::send_queue::{Frame, Pending};
+use crate::shard::topics::fanout::Outgoing;
+use crate::shard::topics::{Kind, Subscriber, TopicIndex};
 
 impl Core {
     /// Sends a broadcast to everyone on this node.

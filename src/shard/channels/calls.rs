@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::process::Mail;
-use super::remote::LateReply;
-use super::send_queue::Pending;
-use super::timers::{Due, MakeInfo, TimerId, later};
-use super::topics::{Kind, Moved, Removed, Subscriber, TopicIndex};
-use super::{Core, Dead};
 use crate::channel::AddressError;
 use crate::io::ConnectionId;
 use crate::message::{Payload, ProcessId};
 use crate::protocol::phoenix::{EncodeError, Ref, RefBuf, Version};
+use crate::shard::channels::process::Mail;
+use crate::shard::channels::timers::{Due, MakeInfo, TimerId, later};
+use crate::shard::lines::send_queue::Pending;
+use crate::shard::links::remote::LateReply;
+use crate::shard::topics::{Kind, Moved, Removed, Subscriber, TopicIndex};
+use crate::shard::{Core, Dead};
 
 impl Core {
     pub(crate) fn push(

@@ -11,9 +11,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::Local;
-use super::table::Table;
 use crate::message::ProcessId;
+use crate::shard::Local;
+use crate::shard::table::Table;
 
 /// What happens when a timer is due.
 pub(crate) enum Due {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
-use super::remote::Remote;
 use crate::io::ConnectionId;
 use crate::message::ProcessId;
+use crate::shard::links::remote::Remote;
 
 /// Who goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::config::Limits;
     use crate::io::Doorbell;
-    use crate::shard::remote::Inbox;
+    use crate::shard::links::remote::Inbox;
 
     const PROCESS: ProcessId = ProcessId { index: 7, generation: 3 };
 

@@ -9,13 +9,13 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::process::{Call, Mail, Mailbox, OwnedMessage, Process, Rare, Status};
-use super::topics::TopicIndex;
-use super::{Core, Local};
 use crate::io::ConnectionId;
 use crate::message::{Payload, PayloadRef, ProcessId, Stop, Topic, frame_opcode};
 use crate::protocol::phoenix::{EncodeError, Field, Message, Ref, RefBuf, Version};
 use crate::protocol::websocket::{self, Partial};
+use crate::shard::channels::process::{Call, Mail, Mailbox, OwnedMessage, Process, Rare, Status};
+use crate::shard::topics::TopicIndex;
+use crate::shard::{Core, Local};
 
 /// A Phoenix socket on its shard.
 pub(crate) struct Session {

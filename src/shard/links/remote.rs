@@ -12,19 +12,19 @@ use std::sync::mpsc::SyncSender;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use super::gaps::{self, GapInbox, Gaps};
-#[cfg(feature = "testing")]
-use super::holdings::Holdings;
-use super::process::Mail;
-use super::wakers::Woken;
-use super::watch::Watched;
-use super::{Local, with_current};
 use crate::channel::{AddressError, ReplyError};
 use crate::config::Limits;
 use crate::io::{ConnectionId, Doorbell};
 use crate::message::{Broadcast, Payload, ProcessId, frame_opcode};
 use crate::protocol::phoenix::{RefBuf, Version};
 use crate::protocol::websocket;
+use crate::shard::channels::process::Mail;
+#[cfg(feature = "testing")]
+use crate::shard::holdings::Holdings;
+use crate::shard::links::gaps::{self, GapInbox, Gaps};
+use crate::shard::links::wakers::Woken;
+use crate::shard::watch::Watched;
+use crate::shard::{Local, with_current};
 
 /// What other threads hold of a shard.
 pub(crate) struct Remote {

@@ -15,8 +15,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::connection::Connections;
 use crate::io::{ConnectionId, Io, Unsent};
+use crate::shard::lines::connection::Connections;
 
 /// A finished frame that several connections share.
 pub(crate) type Frame = Rc<Bytes>;

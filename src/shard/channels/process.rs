@@ -21,12 +21,6 @@ use std::task::{Context as TaskContext, Poll};
 
 use smallvec::SmallVec;
 
-use super::mount::RouteHandler;
-use super::table::Table;
-use super::timers::{MakeInfo, TimerId};
-use super::topics::TopicIndex;
-use super::wakers::Alarm;
-use super::{Core, Local};
 use crate::channel::{Channel, Context, Reply};
 use crate::config::Limits;
 use crate::io::ConnectionId;
@@ -35,6 +29,12 @@ use crate::message::{
     Stop, Topic, decode_params,
 };
 use crate::protocol::phoenix::{Field, RefBuf};
+use crate::shard::channels::mount::RouteHandler;
+use crate::shard::channels::timers::{MakeInfo, TimerId};
+use crate::shard::links::wakers::Alarm;
+use crate::shard::table::Table;
+use crate::shard::topics::TopicIndex;
+use crate::shard::{Core, Local};
 use crate::socket::SocketHandler;
 
 /// What the shard knows of a joined channel.
@@ -618,10 +618,10 @@ fn send_reply<C: Channel>(cx: &Context<'_, C>, reply: Reply) -> Result<(), Crash
 
 #[cfg(test)]
 mod tests {
-    use super::super::connection::Connection;
-    use super::super::session::Session;
-    use super::super::topics::Subscriber;
+    use crate::shard::topics::Subscriber;
     use super::*;
+    use crate::shard::channels::session::Session;
+    use crate::shard::lines::connection::Connection;
     use crate::{ConnectInfo, Join, Joined, NoEvents};
 
     struct Visitor;
@@ -730,7 +730,7 @@ mod tests {
     }
 
     fn process(id: ProcessId) -> Process {
-        let mut topics = super::super::topics::Topics::new();
+        let mut topics = crate::shard::topics::Topics::new();
         Process {
             generation: id.generation,
             status: Status::Joined,

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::send_queue::Outbox;
-use super::session::Session;
-use super::transport::{Connecting, Mark};
 use crate::io::{self, ConnectionId};
 use crate::protocol::phoenix::Version;
 use crate::protocol::websocket::Partial;
+use crate::shard::channels::session::Session;
+use crate::shard::lines::send_queue::Outbox;
+use crate::shard::transport::{Connecting, Mark};
 
 /// One TCP connection: the line that a fan-out looks at.
 #[derive(Debug, Default)]

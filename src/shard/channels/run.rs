@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
-use super::mount::handler;
-use super::process::{Call, Cell, Mail, Outcome, Process, Status};
-use super::session::reason;
-use super::timers::{Due, later};
-use super::topics::{Kind, Subscriber, TopicIndex};
-use super::wakers::Alarm;
-use super::{Core, Dead, Local, panics};
 use crate::io::ConnectionId;
 use crate::message::{Payload, ProcessId, Stop};
 use crate::protocol::phoenix::{EncodeError, Field, RefBuf, Version};
+use crate::shard::channels::mount::handler;
+use crate::shard::channels::process::{Call, Cell, Mail, Outcome, Process, Status};
+use crate::shard::channels::session::reason;
+use crate::shard::channels::timers::{Due, later};
+use crate::shard::links::wakers::Alarm;
+use crate::shard::topics::{Kind, Subscriber, TopicIndex};
+use crate::shard::{Core, Dead, Local, panics};
 
 impl Local {
     /// Runs a callback of a process at rest, and whatever must follow it at once.

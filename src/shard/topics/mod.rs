@@ -5,14 +5,18 @@
 //! whoever is moved by it is told its new place. A topic that is just being served in slices has a
 //! [`Fanout`], which minds who has been served.
 
+pub(crate) mod broadcast;
+pub(crate) mod fanout;
+pub(crate) mod slices;
+
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::rc::Rc;
 
-use super::fanout::Fanout;
-use super::table::Table;
 use crate::io::ConnectionId;
 use crate::protocol::phoenix::Version;
+use crate::shard::table::Table;
+use crate::shard::topics::fanout::Fanout;
 
 /// A topic of this shard, for as long as somebody holds it (see [`Topics::hold`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

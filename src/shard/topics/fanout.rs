@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Every subscriber gets the broadcasts that were made while he was one, each once and in their
-//! order. Some are *ahead* of the others: who was [caught up](super::Core::catch_up) has had all
+//! order. Some are *ahead* of the others: who was [caught up](crate::shard::Core::catch_up) has had all
 //! there are, and who has just joined is to have none of them. Whoever leaves is replaced by one of
 //! the same side of the cursor, so that nobody is passed over or served twice and no gap has to be
 //! kept.
@@ -23,10 +23,10 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 
-use super::send_queue::{Frame, MAX_WRITE};
-use super::topics::{Kind, Subscriber};
 use crate::message::Broadcast;
 use crate::protocol::phoenix::{EncodeError, Version};
+use crate::shard::lines::send_queue::{Frame, MAX_WRITE};
+use crate::shard::topics::{Kind, Subscriber};
 
 /// A broadcast as a shard hands it out.
 pub(crate) struct Outgoing {

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::remote::Remote;
 use crate::message::Broadcast;
+use crate::shard::links::remote::Remote;
 
 /// One shard's end of the mesh.
 pub(crate) struct Mesh {

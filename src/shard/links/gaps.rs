@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::Core;
 use crate::message::{Broadcast, Payload};
+use crate::shard::Core;
 
 /// The way in for those whose broadcast was missed.
 pub(crate) struct Gaps {

@@ -1,7 +1,7 @@
 //! Slices: big topics are served a part at a time.
 //!
 //! A turn sends only so much at once. A broadcast that would need more becomes the topic's
-//! [`Fanout`](super::fanout), which goes out in the next turns, so that small topics, heartbeats and
+//! [`Fanout`](crate::shard::topics::fanout), which goes out in the next turns, so that small topics, heartbeats and
 //! replies have theirs in between. Several such topics take turns.
 //!
 //! **Order.** What a client gets by any other way comes behind what was broadcast to it before. So
@@ -12,13 +12,13 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::Core;
-use super::broadcast::AHEAD;
-use super::fanout::{Fanout, Outgoing, Step};
-use super::topics::{Subscriber, TopicIndex};
 use crate::io::ConnectionId;
 use crate::message::{BroadcastError, ProcessId};
 use crate::protocol::phoenix::Version;
+use crate::shard::Core;
+use crate::shard::topics::broadcast::AHEAD;
+use crate::shard::topics::fanout::{Fanout, Outgoing, Step};
+use crate::shard::topics::{Subscriber, TopicIndex};
 
 /// The topics that are served in slices.
 pub(crate) struct Slices {

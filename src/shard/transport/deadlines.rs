@@ -7,10 +7,10 @@
 
 use std::time::Duration;
 
-use super::Core;
-use super::connection::{EndingStep, Phase};
 use crate::io::ConnectionId;
 use crate::message::{Response, Stop};
+use crate::shard::Core;
+use crate::shard::lines::connection::{EndingStep, Phase};
 
 pub(crate) struct Deadlines {
     buckets: Vec<Vec<ConnectionId>>,

@@ -11,7 +11,7 @@ use crate::io::{self, Config, kernel, listener};
 use crate::message::{PlainRoute, Request, Response, segments};
 use crate::mount::{Mount, NewMount};
 use crate::running::Running;
-use crate::shard::channels::mount::Blueprint;
+use crate::shard::Blueprint;
 use crate::shard::start::{self, Plan};
 use crate::socket::SocketHandler;
 

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use crate::channel::{Address, Channel};
 use crate::message::{Broadcast, BroadcastError, GlobalProcessId, IntoPayload, PayloadError};
-use crate::shard::counters::ShardCounts;
-use crate::shard::{self, Shared};
+use crate::shard;
+use crate::shard::links::Shared;
+#[cfg(feature = "testing")]
+use crate::telemetry::Holdings;
+use crate::telemetry::ShardCounts;
 
 /// Reaches a running endpoint from any thread: an HTTP handler's, a consumer's of a queue, a
 /// channel's own. Nothing here waits; what finds a queue full is an error.
@@ -42,8 +45,9 @@ impl Handle {
     /// # Errors
     ///
     /// When the payload can't be made into JSON, or is neither an object nor binary;
-    /// [`Overloaded`](BroadcastError::Overloaded) when a shard's queue is full; and on a shard's own
-    /// thread [`Backlog`](BroadcastError::Backlog) when too much of the topic is under way.
+    /// [`Overloaded`](BroadcastError::Overloaded) when a shard's queue is full; on a shard's own
+    /// thread [`Backlog`](BroadcastError::Backlog) when too much of the topic is under way; and
+    /// [`Gone`](HandleError::Gone) when the server has ended.
     pub fn broadcast(
         &self,
         topic: &str,
@@ -89,13 +93,13 @@ impl Handle {
 
     /// What each shard has counted.
     pub fn counts(&self) -> Vec<ShardCounts> {
-        self.shared.counters.iter().map(|counters| counters.load()).collect()
+        self.shared.tallies.iter().map(|tally| tally.load()).collect()
     }
 
     /// What each shard holds now.
     #[cfg(feature = "testing")]
-    pub(crate) fn holdings(&self) -> Vec<shard::holdings::Holdings> {
-        self.shared.remotes.iter().map(|remote| remote.ask_holdings()).collect()
+    pub(crate) fn holdings(&self) -> Vec<Holdings> {
+        self.shared.remotes.iter().map(|remote| shard::ask_holdings(remote)).collect()
     }
 
     fn broadcast_as(
@@ -107,27 +111,10 @@ impl Handle {
     ) -> Result<(), HandleError> {
         let broadcast = Broadcast::new(topic, event, payload.into_payload()?, from);
         broadcast.check()?;
-        if let Some(local) = shard::current()
-            && Arc::ptr_eq(&local.shared, &self.shared)
-            && let Ok(mut core) = local.core.try_borrow_mut()
-        {
-            return Ok(core.broadcast(&broadcast)?);
+        if self.shared.has_ended() {
+            return Err(HandleError::Gone);
         }
-        let mut missed = 0;
-        for remote in self.interested(topic) {
-            if !remote.broadcast(&broadcast) {
-                missed += 1;
-            }
-        }
-        if missed == 0 { Ok(()) } else { Err(BroadcastError::Overloaded { shards: missed }.into()) }
-    }
-
-    fn interested(&self, topic: &str) -> impl Iterator<Item = &Arc<shard::links::remote::Remote>> {
-        let interest = &self.shared.interest;
-        let only = (!interest.is_shared()).then_some(0);
-        let slot = interest.slot(topic);
-        let others = interest.is_shared().then(|| interest.shards(slot)).into_iter().flatten();
-        only.into_iter().chain(others).map(|shard| &self.shared.remotes[shard])
+        Ok(shard::broadcast(&self.shared, &broadcast)?)
     }
 }
 
@@ -147,4 +134,7 @@ pub enum HandleError {
     /// The broadcast did not reach everyone.
     #[error(transparent)]
     Broadcast(#[from] BroadcastError),
+    /// The server has ended: nobody is left to be told.
+    #[error("the server has ended")]
+    Gone,
 }

@@ -93,6 +93,8 @@ compile_error!("simurgh runs on Linux only: it is built on io_uring");
 mod channel;
 mod socket;
 
+mod callbacks;
+
 mod endpoint;
 mod handle;
 mod mount;
@@ -118,13 +120,13 @@ mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use channel::{Address, AddressError, Context, ReplyError, SendError, SocketRef};
-pub use channel::{Channel, Join, Joined, Reply};
+pub use channel::{Address, Channel, Context, Join, Joined, Reply, SendError, Sleep, SocketRef};
 pub use config::Limits;
 pub use endpoint::{Builder, Endpoint};
 pub use error::Error;
 pub use handle::{Handle, HandleError};
 pub use io::ceiling::{Bound, Ceiling};
+pub use message::{AddressError, ReplyError};
 pub use message::{Broadcast, BroadcastError, Crash, Refused, Rejection, Request, Response, Stop};
 pub use message::{EventError, FromEvent, NoEvents, RawEvent, Topic};
 pub use message::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
@@ -132,9 +134,8 @@ pub use mount::{Mount, NewMount};
 pub use protocol::http::{Param, Params};
 pub use running::Running;
 pub use shard::blocking::BlockingError;
-pub use shard::channels::timers::Sleep;
-pub use shard::counters::ShardCounts;
 pub use socket::{ConnectInfo, SocketHandler};
+pub use telemetry::ShardCounts;
 
 /// What nearly every application uses.
 ///

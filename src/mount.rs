@@ -6,14 +6,14 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::channel::Channel;
+use crate::callbacks;
+use crate::channel::{Channel, RouteShared};
 use crate::message::{Rejection, Request, from_params, segments};
 use crate::protocol::http::Params;
-use crate::shard::channels::mount::{
-    Blueprint, Connect, ConnectFailure, Connected, Handler, Pattern, RouteHandler,
+use crate::shard::channels::{
+    Connect, ConnectFailure, Connected, Handler, Mount as ShardMount, Pattern, RouteHandler,
 };
-use crate::shard::channels::process::{self, RouteShared};
-use crate::shard::{self, Local};
+use crate::shard::{Blueprint, Desk};
 use crate::socket::{ConnectInfo, SocketHandler};
 
 /// A mount whose handler is still to be named.
@@ -46,7 +46,7 @@ pub struct Mount<S: SocketHandler> {
 }
 
 type MakeRoute<S> =
-    Arc<dyn Fn(&Rc<Local>, &Arc<<S as SocketHandler>::App>) -> Box<dyn RouteHandler> + Send + Sync>;
+    Arc<dyn Fn(&Desk, &Arc<<S as SocketHandler>::App>) -> Box<dyn RouteHandler> + Send + Sync>;
 
 impl<S: SocketHandler> Mount<S> {
     /// Routes topics to a channel: those that begin with what stands before a final `*`, or exactly
@@ -115,9 +115,9 @@ impl<S: SocketHandler> Mount<S> {
             ));
             return self;
         };
-        let make: MakeRoute<S> = Arc::new(move |local, app| {
-            process::route::<C>(RouteShared {
-                local: local.clone(),
+        let make: MakeRoute<S> = Arc::new(move |desk, app| {
+            callbacks::route::<C>(RouteShared {
+                desk: desk.clone(),
                 app: app.clone(),
                 value: value.clone(),
             })
@@ -143,15 +143,15 @@ struct MountBlueprint<S: SocketHandler> {
 }
 
 impl<S: SocketHandler> Blueprint for MountBlueprint<S> {
-    fn build(&self, local: &Rc<Local>) -> shard::channels::mount::Mount {
+    fn build(&self, desk: &Desk, max_topics: usize) -> ShardMount {
         let routes = self.routes.iter();
-        shard::channels::mount::Mount {
+        ShardMount {
             path: self.path.clone(),
             websocket_path: self.websocket_path.clone(),
-            max_topics: self.max_topics.unwrap_or(local.core.borrow().limits.max_topics),
+            max_topics: self.max_topics.unwrap_or(max_topics),
             handler: Box::new(TypedHandler::<S> { app: self.app.clone() }),
             routes: routes
-                .map(|(pattern, make)| (pattern.clone(), make(local, &self.app)))
+                .map(|(pattern, make)| (pattern.clone(), make(desk, &self.app)))
                 .collect(),
         }
     }

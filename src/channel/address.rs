@@ -5,9 +5,11 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::channel::Channel;
-use crate::message::{IntoPayload, PayloadError, ProcessId};
-use crate::shard::links::remote::{LateReply, Remote};
+use super::Channel;
+use crate::message::{AddressError, IntoPayload, ProcessId, ReplyError};
+use crate::shard;
+use crate::shard::channels::Question;
+use crate::shard::links::{Info, Remote};
 
 /// A client's message that is answered later. Answers any number of times, from any thread, for as
 /// long as the connection lives, even after the channel has ended.
@@ -28,12 +30,13 @@ use crate::shard::links::remote::{LateReply, Remote};
 /// ```
 #[derive(Clone)]
 pub struct SocketRef {
-    reply: Arc<LateReply>,
+    remote: Arc<Remote>,
+    question: Arc<Question>,
 }
 
 impl SocketRef {
-    pub(crate) fn new(reply: LateReply) -> Self {
-        Self { reply: Arc::new(reply) }
+    pub(crate) fn new(remote: Arc<Remote>, question: Question) -> Self {
+        Self { remote, question: Arc::new(question) }
     }
 
     /// Answers with status `ok`.
@@ -61,32 +64,14 @@ impl SocketRef {
     /// When the answer can't be encoded for this client, or its shard's inbox is full or closed.
     /// That the connection is gone is no error: nobody is left to be told.
     pub fn reply(&self, status: &str, response: impl IntoPayload) -> Result<(), ReplyError> {
-        self.reply.send(status, &response.into_payload()?)
+        shard::answer(&self.remote, &self.question, status, &response.into_payload()?)
     }
 }
 
 impl fmt::Debug for SocketRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SocketRef").field("topic", &self.reply.topic).finish_non_exhaustive()
+        f.debug_struct("SocketRef").field("topic", &self.question.topic).finish_non_exhaustive()
     }
-}
-
-/// Why a late reply was not sent.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReplyError {
-    /// The response can't be made into JSON.
-    #[error(transparent)]
-    Payload(#[from] PayloadError),
-    /// The reply can't be encoded for this client.
-    #[error("{0}")]
-    Encode(String),
-    /// The shard's inbox is full.
-    #[error("the shard's inbox is full")]
-    Full,
-    /// The server has stopped.
-    #[error("the server has stopped")]
-    Gone,
 }
 
 /// Where a channel can be reached from any thread.
@@ -124,7 +109,8 @@ impl<C: Channel> Address<C> {
     /// [`Gone`](AddressError::Gone) when the channel has ended (as far as can be known from here)
     /// or the server has.
     pub fn send(&self, info: C::Info) -> Result<(), AddressError> {
-        self.remote.send_info(self.process, Box::new(info))
+        let info = Info { process: self.process, info: Box::new(info) };
+        shard::send_info(&self.remote, info)
     }
 }
 
@@ -138,15 +124,4 @@ impl<C: Channel> fmt::Debug for Address<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Address({:?})", self.process)
     }
-}
-
-/// Why an [`Address`] could not be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
-    /// The mailbox or the shard's inbox is full.
-    #[error("the mailbox is full")]
-    Full,
-    /// The channel has ended, or the server has.
-    #[error("the channel has ended")]
-    Gone,
 }

@@ -4,16 +4,14 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::channel::{Address, Channel, SocketRef};
-use crate::message::{
-    Broadcast, BroadcastError, IntoPayload, PayloadError, ProcessId, Stop, Topic,
-};
+use super::{Address, Channel, Sleep, SocketRef};
+use crate::message::{BroadcastError, IntoPayload, PayloadError, ProcessId, Stop, Topic};
 use crate::protocol::phoenix::{EncodeError, RefBuf};
-use crate::shard::blocking::{Blocking, BlockingError};
-use crate::shard::channels::process::Env;
-use crate::shard::channels::timers::Sleep;
+use crate::shard::Desk;
+use crate::shard::blocking::BlockingError;
 use crate::socket::SocketHandler;
 
 /// What a callback can do: push, broadcast, wait, stop, and see its socket and application.
@@ -57,7 +55,7 @@ impl<'a, C: Channel> Context<'a, C> {
     pub fn push(&self, event: &str, payload: impl IntoPayload) -> Result<(), SendError> {
         self.require_joined()?;
         let payload = payload.into_payload()?;
-        self.env.core().push(self.env.process, event, &payload)?;
+        self.desk().push(self.env.process, event, &payload)?;
         Ok(())
     }
 
@@ -89,10 +87,7 @@ impl<'a, C: Channel> Context<'a, C> {
     ) -> Result<(), SendError> {
         self.require_joined()?;
         let payload = payload.into_payload()?;
-        let mut core = self.env.core();
-        let from = from.map(|process| core.global(process));
-        let message = Broadcast::new(&self.env.topic, event, payload, from);
-        core.broadcast(&message)?;
+        self.desk().broadcast(from, &self.env.topic, event, payload)?;
         Ok(())
     }
 
@@ -107,14 +102,14 @@ impl<'a, C: Channel> Context<'a, C> {
         if self.message_ref.is_null() {
             return Err(SendError::NoRef);
         }
-        let mut core = self.env.core();
-        Ok(SocketRef::new(core.late_reply(self.env.process, self.message_ref.clone())))
+        let question = self.desk().capture(self.env.process, self.message_ref.clone());
+        Ok(SocketRef::new(self.desk().remote().clone(), question))
     }
 
     /// This channel's address, for timers, threads and other channels to send it
     /// [`Info`](Channel::Info).
     pub fn address(&self) -> Address<C> {
-        Address::new(self.env.route.local.remote.clone(), self.env.process)
+        Address::new(self.desk().remote().clone(), self.env.process)
     }
 
     /// Ends the channel when the callback returns; a reply that it returns goes out first.
@@ -125,7 +120,7 @@ impl<'a, C: Channel> Context<'a, C> {
     /// Sends this channel an [`Info`](Channel::Info) after `delay`, measured from the beginning of
     /// the shard's turn; it is lost with the channel.
     pub fn send_after(&self, delay: Duration, info: C::Info) {
-        self.env.core().send_after(self.env.process, delay, Box::new(info));
+        self.desk().send_after(self.env.process, delay, Box::new(info));
     }
 
     /// Sends this channel an [`Info`](Channel::Info) every `period` (at least 1 ms) until it ends.
@@ -134,12 +129,12 @@ impl<'a, C: Channel> Context<'a, C> {
         C::Info: Clone,
     {
         let make = move || Box::new(info.clone()) as Box<dyn Any + Send>;
-        self.env.core().send_every(self.env.process, period, Rc::new(make));
+        self.desk().send_every(self.env.process, period, Rc::new(make));
     }
 
     /// Waits. Other channels, this client's too, go on meanwhile; this one's messages wait.
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        Sleep::new(self.env.route.local.clone(), duration)
+        Sleep::new(self.desk().clone(), duration)
     }
 
     /// Runs `work` on a thread of the blocking pool and waits for its result, as
@@ -171,27 +166,42 @@ impl<'a, C: Channel> Context<'a, C> {
         T: Send + 'static,
         W: FnOnce() -> T + Send + 'static,
     {
-        let blocking = Blocking::new(&self.env.route.local.shared.blocking, work);
-        if blocking.was_refused() {
-            self.env.core().counters.overloaded += 1;
-        }
-        blocking
+        self.desk().blocking(work)
     }
 
     /// Subscribes the channel to another topic: its broadcasts come to
     /// [`handle_broadcast`](Channel::handle_broadcast). Twice means each comes twice, as in Phoenix.
     pub fn subscribe(&self, topic: &str) {
-        self.env.core().subscribe(self.env.process, topic);
+        self.desk().subscribe(self.env.process, topic);
     }
 
     /// Ends all of the channel's subscriptions to that topic.
     pub fn unsubscribe(&self, topic: &str) {
-        self.env.core().unsubscribe(self.env.process, topic);
+        self.desk().unsubscribe(self.env.process, topic);
+    }
+
+    fn desk(&self) -> &'a Desk {
+        &self.env.route.desk
     }
 
     fn require_joined(&self) -> Result<(), SendError> {
         if self.joined { Ok(()) } else { Err(SendError::NotJoined) }
     }
+}
+
+/// What every callback of a process needs: it travels with the state.
+pub(crate) struct Env<C: Channel> {
+    pub(crate) route: Rc<RouteShared<C>>,
+    pub(crate) process: ProcessId,
+    pub(crate) socket: Rc<C::Socket>,
+    pub(crate) topic: Topic,
+}
+
+/// What the processes of a route share on this shard.
+pub(crate) struct RouteShared<C: Channel> {
+    pub(crate) desk: Desk,
+    pub(crate) app: Arc<<C::Socket as SocketHandler>::App>,
+    pub(crate) value: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl<C: Channel> fmt::Debug for Context<'_, C> {

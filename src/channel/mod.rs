@@ -2,6 +2,7 @@
 
 mod address;
 mod context;
+mod sleep;
 
 use serde::de::DeserializeOwned;
 
@@ -11,8 +12,10 @@ use crate::message::{
 };
 use crate::socket::SocketHandler;
 
-pub use address::{Address, AddressError, ReplyError, SocketRef};
+pub use address::{Address, SocketRef};
 pub use context::{Context, SendError};
+pub(crate) use context::{Env, RouteShared};
+pub use sleep::Sleep;
 
 /// One topic's behaviour for one client: the value is the channel's state, made by
 /// [`join`](Channel::join) and dropped when the channel ends.

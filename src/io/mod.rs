@@ -44,8 +44,8 @@ pub(crate) use thread::{ShardThread, spawn_shard};
 
 /// What a shard asks of the kernel, and how the kernel answers.
 ///
-/// Between two calls of [`gather`](Io::gather) a shard first takes every completion, then sends,
-/// then sleeps; no send is ever in flight while completions are looked at.
+/// Between two calls of [`gather`](Io::gather) a shard first takes every completion, then sends and,
+/// with the same call, rests; no send is ever in flight while completions are looked at.
 pub(crate) trait Io {
     /// The instant of the last [`gather`](Io::gather): the clock is read once a turn.
     fn now(&self) -> Instant;
@@ -63,10 +63,14 @@ pub(crate) trait Io {
     /// Sends `sends`, at most one item for a connection, and settles all of them before it returns.
     ///
     /// What was not written whole is appended to `unsent`, in the order of `sends`.
+    ///
+    /// With a `rest`, it then sleeps until something happens, unless something was not written: one
+    /// system call can do both.
     fn send<'a>(
         &mut self,
         sends: impl Iterator<Item = (ConnectionId, &'a [u8])>,
         unsent: &mut Vec<Unsent>,
+        rest: Option<Rest<'_>>,
     );
 
     /// Asks for one [`Completion::Writable`] when the connection takes bytes again.
@@ -85,6 +89,16 @@ pub(crate) trait Io {
     /// For tests that look for leaks.
     #[cfg(feature = "testing")]
     fn taken(&self) -> Taken;
+}
+
+/// Leave to sleep until something happens. Nothing else runs on the thread meanwhile, and it may end
+/// for nothing.
+pub(crate) struct Rest<'a> {
+    /// It ends then at the latest.
+    pub(crate) until: Option<Instant>,
+    /// Asked once more when whoever has something for the shard knows that it must be woken. If it
+    /// says false, the shard does not sleep.
+    pub(crate) is_idle: &'a dyn Fn() -> bool,
 }
 
 /// What is taken of the kernel's tables and buffers.

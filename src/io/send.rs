@@ -1,7 +1,9 @@
 //! A batch of sends: submitted as the queues fill, settled when it is dropped.
 
 use std::marker::PhantomData;
+use std::time::Instant;
 
+use super::doorbell::Doorbell;
 use super::operation::Lending;
 use super::ring::Ring;
 use super::{ConnectionId, Unsent};
@@ -44,6 +46,40 @@ impl<'a, 'bytes> Batch<'a, 'bytes> {
         let send = Lending::send(ring.sockets.socket(slot as u32), slot as u32, position, bytes);
         // SAFETY: the bytes outlive the batch, and `drop` settles the send.
         unsafe { ring.push_lending(&send) };
+    }
+}
+
+impl Batch<'_, '_> {
+    /// Sends, and sleeps until something happened, the doorbell was rung, or `until`.
+    ///
+    /// What could not be written is a completion, and so nobody sleeps over it.
+    pub(super) fn rest(
+        &mut self,
+        doorbell: &Doorbell,
+        until: Option<Instant>,
+        is_idle: &dyn Fn() -> bool,
+    ) {
+        let (first, others) = self.rings.split_first_mut().expect("there is always a ring");
+        for (index, ring) in others.iter_mut().enumerate() {
+            settle(index + 1, ring, self.refused);
+            ring.sending = false;
+            ring.rouse_doorbell();
+        }
+        if !self.refused.is_empty() {
+            return;
+        }
+        doorbell.announce();
+        // Behind the fence in `announce`: work that was deferred before the kernel saw that it is
+        // to ring is seen, and done, here. The first ring needs no doorbell, for its wait does the
+        // work itself.
+        let has_news = |ring: &mut Ring| {
+            ring.exhaust();
+            ring.has_news()
+        };
+        if is_idle() && !first.has_news() && !others.iter_mut().any(has_news) {
+            first.wait(until.map(|until| until.saturating_duration_since(Instant::now())));
+        }
+        doorbell.withdraw();
     }
 }
 

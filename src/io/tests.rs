@@ -2,10 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::config::Queues;
@@ -125,7 +123,7 @@ fn what_the_shard_sends_arrives() {
     let bytes: Vec<_> = (0..3).map(|number| pattern(number, 1000)).collect();
     let mut unsent = Vec::new();
     let sends = ids.iter().copied().zip(bytes.iter().map(Vec::as_slice));
-    server.rings.send(sends, &mut unsent);
+    server.rings.send(sends, &mut unsent, None);
     assert_eq!(unsent, []);
     for (client, bytes) in clients.iter_mut().zip(&bytes) {
         let mut read = vec![0; 1000];
@@ -142,7 +140,7 @@ fn a_slow_reader_gets_the_rest_when_he_takes_bytes_again() {
     let ids = server.accept_from(&[slow.try_clone().unwrap(), other.try_clone().unwrap()]);
     let bytes = pattern(3, 20 << 20);
     let mut unsent = Vec::new();
-    server.rings.send([(ids[0], &bytes[..]), (ids[1], b"quick")].into_iter(), &mut unsent);
+    server.rings.send([(ids[0], &bytes[..]), (ids[1], b"quick")].into_iter(), &mut unsent, None);
 
     // Twenty megabytes are more than the sockets hold, five bytes are not.
     let [Unsent { id, mut written, broken: false }] = unsent[..] else { panic!("{unsent:?}") };
@@ -166,7 +164,7 @@ fn a_slow_reader_gets_the_rest_when_he_takes_bytes_again() {
         assert_eq!(server.writable, [id], "asked for twice, told once");
         server.writable.clear();
         unsent.clear();
-        server.rings.send([(id, &bytes[written..])].into_iter(), &mut unsent);
+        server.rings.send([(id, &bytes[written..])].into_iter(), &mut unsent, None);
         match unsent[..] {
             [] => written = bytes.len(),
             [Unsent { written: more, broken: false, .. }] => written += more,
@@ -187,14 +185,14 @@ fn unsent_are_in_the_order_of_the_sends() {
     let bytes = pattern(1, 6 << 20);
     let order: Vec<_> = (0..80).map(|n| ids[n * 37 % 80]).collect();
     let mut unsent = Vec::new();
-    server.rings.send(order.iter().map(|id| (*id, &bytes[..])), &mut unsent);
+    server.rings.send(order.iter().map(|id| (*id, &bytes[..])), &mut unsent, None);
     assert_eq!(unsent.iter().map(|unsent| unsent.id).collect::<Vec<_>>(), order);
     assert!(unsent.iter().all(|unsent| !unsent.broken && unsent.written < bytes.len()));
 
     // An id that is void is broken, at its place.
     server.rings.close(order[7]);
     let mut unsent = Vec::new();
-    server.rings.send(order.iter().map(|id| (*id, &bytes[..])), &mut unsent);
+    server.rings.send(order.iter().map(|id| (*id, &bytes[..])), &mut unsent, None);
     let told: Vec<_> = unsent.iter().map(|unsent| (unsent.id, unsent.broken)).collect();
     let expected: Vec<_> = order.iter().map(|id| (*id, *id == order[7])).collect();
     assert_eq!(told, expected);
@@ -211,7 +209,7 @@ fn completions_that_come_while_sending_are_kept() {
     let bytes = pattern(1, 6 << 20);
     let mut unsent = Vec::new();
     for _ in 0..20 {
-        server.rings.send(ids.iter().map(|id| (*id, &bytes[..])), &mut unsent);
+        server.rings.send(ids.iter().map(|id| (*id, &bytes[..])), &mut unsent, None);
         server.rings.gather();
     }
     assert_eq!(unsent.len(), 20 * 8);
@@ -227,7 +225,7 @@ fn a_panic_while_sending_leaves_nothing_behind() {
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let bytes = pattern(9, 100);
         let sends = (0..).map(|n| if n < 2 { (id, &bytes[..]) } else { panic!("on purpose") });
-        rings.send(sends, &mut Vec::new());
+        rings.send(sends, &mut Vec::new(), None);
     }));
     assert!(panicked.is_err());
     // What came before the panic was sent while its bytes were there.
@@ -235,7 +233,7 @@ fn a_panic_while_sending_leaves_nothing_behind() {
     client.read_exact(&mut read).unwrap();
     assert!(read[..100] == pattern(9, 100)[..] && read[100..] == read[..100]);
     let mut unsent = Vec::new();
-    server.rings.send([(id, &b"more"[..])].into_iter(), &mut unsent);
+    server.rings.send([(id, &b"more"[..])].into_iter(), &mut unsent, None);
     assert_eq!(unsent, []);
     client.read_exact(&mut read[..4]).unwrap();
     assert_eq!(&read[..4], b"more");
@@ -253,7 +251,7 @@ fn a_half_closed_client_still_reads() {
     assert_eq!(server.received(id), b"last words");
 
     let mut unsent = Vec::new();
-    server.rings.send([(id, &b"farewell"[..])].into_iter(), &mut unsent);
+    server.rings.send([(id, &b"farewell"[..])].into_iter(), &mut unsent, None);
     assert_eq!(unsent, []);
     server.rings.close(id);
     let mut read = Vec::new();
@@ -273,7 +271,7 @@ fn a_reset_ends_the_connection_with_its_error() {
     assert_eq!(server.ended, [(id, Some(libc::ECONNRESET))]);
 
     let mut unsent = Vec::new();
-    server.rings.send([(id, &b"hello"[..])].into_iter(), &mut unsent);
+    server.rings.send([(id, &b"hello"[..])].into_iter(), &mut unsent, None);
     assert_eq!(unsent, [Unsent { id, written: 0, broken: true }]);
     server.rings.close(id);
     server.until(Server::is_empty);
@@ -285,7 +283,7 @@ fn shutdown_ends_what_the_client_reads() {
     let mut client = server.connect();
     let (id, _) = server.accept();
     let mut unsent = Vec::new();
-    server.rings.send([(id, &b"the end"[..])].into_iter(), &mut unsent);
+    server.rings.send([(id, &b"the end"[..])].into_iter(), &mut unsent, None);
     server.rings.shutdown(id);
     let mut read = Vec::new();
     server.drive(|| assert!(client.read_to_end(&mut read).is_ok()));
@@ -338,7 +336,7 @@ fn a_void_id_does_nothing() {
         server.rings.shutdown(void);
         server.rings.await_writable(void);
         let mut unsent = Vec::new();
-        server.rings.send([(void, &b"?"[..])].into_iter(), &mut unsent);
+        server.rings.send([(void, &b"?"[..])].into_iter(), &mut unsent, None);
         assert_eq!(unsent, [Unsent { id: void, written: 0, broken: true }]);
     }
     server.turn();
@@ -365,7 +363,7 @@ fn clients_are_spread_over_as_many_rings_as_they_need() {
         assert!(server.received(*id) == pattern(number, 50));
     }
     let bytes = pattern(5, 500);
-    server.rings.send(ids.iter().map(|id| (*id, &bytes[..])), &mut Vec::new());
+    server.rings.send(ids.iter().map(|id| (*id, &bytes[..])), &mut Vec::new(), None);
     for client in &mut clients {
         let mut read = vec![0; 500];
         client.read_exact(&mut read).unwrap();
@@ -398,12 +396,12 @@ fn rings_that_nobody_needs_are_taken_down() {
         assert!(ids.iter().all(|id| !before.contains(id)), "{ids:?} after {before:?}");
         for id in &before {
             let mut unsent = Vec::new();
-            server.rings.send([(*id, &b"?"[..])].into_iter(), &mut unsent);
+            server.rings.send([(*id, &b"?"[..])].into_iter(), &mut unsent, None);
             assert_eq!(unsent, [Unsent { id: *id, written: 0, broken: true }]);
             server.rings.close(*id);
         }
         let bytes = pattern(7, 100);
-        server.rings.send(ids.iter().map(|id| (*id, &bytes[..])), &mut Vec::new());
+        server.rings.send(ids.iter().map(|id| (*id, &bytes[..])), &mut Vec::new(), None);
         for client in &mut clients {
             let mut read = [0; 100];
             client.read_exact(&mut read).unwrap();
@@ -713,9 +711,9 @@ fn a_shard_echoes_on_a_thread_of_its_own() {
             }
             for (id, bytes) in echoes {
                 echoed += bytes.len();
-                rings.send([(id, &bytes[..])].into_iter(), &mut Vec::new());
+                rings.send([(id, &bytes[..])].into_iter(), &mut Vec::new(), None);
             }
-            rings.park(None, || !stopped.load(Ordering::Acquire)).await;
+            rings.park(None, || !stopped.load(Ordering::Acquire));
         }
         echoed
     })
@@ -951,7 +949,7 @@ impl Server {
             }
         }
         let mut unsent = Vec::new();
-        self.rings.send(echoes.iter().map(|(id, bytes)| (*id, &bytes[..])), &mut unsent);
+        self.rings.send(echoes.iter().map(|(id, bytes)| (*id, &bytes[..])), &mut unsent, None);
         assert_eq!(unsent, []);
         self.starved += self.rings.starved();
     }
@@ -987,9 +985,8 @@ impl Server {
 }
 
 /// `Rings::park` without an executor.
-fn park(rings: &mut Rings, until: Option<Instant>, idle: impl FnOnce() -> bool) {
-    let park = pin!(rings.park(until, idle));
-    assert_eq!(park.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()));
+fn park(rings: &mut Rings, until: Option<Instant>, idle: impl Fn() -> bool) {
+    rings.park(until, idle);
 }
 
 /// Runs `act` in a process of its own, where limits may be lowered: this binary, with this test

@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use once_cell::race::OnceBox;
 
-use crate::message::{GlobalProcessId, Payload};
-use crate::protocol::phoenix::{EncodeError, Version};
-use crate::protocol::websocket::{self, OpCode};
+use super::encoding::{Encoding, Frames};
+use super::ids::GlobalProcessId;
+use super::payload::Payload;
+use crate::protocol::phoenix::EncodeError;
 
 /// A broadcast on its way: topic, event, payload, and the frames that clients get.
 ///
@@ -22,9 +22,7 @@ struct Inner {
     payload: Payload,
     /// Who made it and does not want it himself (`broadcast_from`).
     from: Option<GlobalProcessId>,
-    /// The finished frame for each serializer, made by whoever needs it first and published once;
-    /// a shard that finds none makes it, and the one that comes second throws its own away.
-    frames: [OnceBox<Bytes>; 2],
+    frames: Frames,
 }
 
 impl Broadcast {
@@ -39,8 +37,13 @@ impl Broadcast {
             event: event.into(),
             payload,
             from,
-            frames: Default::default(),
+            frames: Frames::default(),
         }))
+    }
+
+    /// One without payload, of which only topic and event matter.
+    pub(crate) fn bare(topic: &str, event: &str) -> Self {
+        Self::new(topic, event, Payload::empty(), None)
     }
 
     /// The topic it was made on.
@@ -62,15 +65,13 @@ impl Broadcast {
         self.0.from
     }
 
-    /// The finished frame that clients of this version get, WebSocket header included.
-    pub(crate) fn frame(&self, version: Version) -> Result<Bytes, EncodeError> {
-        let slot = &self.0.frames[version as usize];
-        if let Some(frame) = slot.get() {
-            return Ok(frame.clone());
-        }
-        let frame = Bytes::from(self.encode(version)?);
-        // Lost to another shard: theirs is as good.
-        Ok(slot.set(Box::new(frame.clone())).map_or_else(|_| frame.clone(), |()| frame.clone()))
+    /// The finished frame that clients of this encoding get, WebSocket header included.
+    pub(crate) fn frame(&self, encoding: Encoding) -> Result<Bytes, EncodeError> {
+        self.0.frames.of(encoding, || {
+            let mut frame = Vec::with_capacity(self.size());
+            encoding.broadcast(&mut frame, self.topic(), self.event(), self.payload())?;
+            Ok(frame.into())
+        })
     }
 
     /// About how many bytes a frame of it has, of any version.
@@ -79,19 +80,10 @@ impl Broadcast {
         self.topic().len() + self.event().len() + payload + FRAME_OVERHEAD
     }
 
-    fn encode(&self, version: Version) -> Result<Vec<u8>, EncodeError> {
-        let payload = self.payload().as_raw();
-        let mut frame = Vec::with_capacity(self.size());
-        websocket::try_write_frame(&mut frame, frame_opcode(self.payload()), |out| {
-            version.encode_broadcast(out, self.topic(), self.event(), payload)
-        })?;
-        Ok(frame)
-    }
-
     /// Whether clients of the current version can be told at all: found out before it is on its
     /// way, where nobody is left to hear of it.
     pub(crate) fn check(&self) -> Result<(), BroadcastError> {
-        self.frame(Version::V2)?;
+        self.frame(Encoding::V2)?;
         Ok(())
     }
 }
@@ -104,11 +96,6 @@ impl fmt::Debug for Broadcast {
             .field("payload", self.payload())
             .finish()
     }
-}
-
-/// Whether a message is text or binary depends on its payload alone.
-pub(crate) fn frame_opcode(payload: &Payload) -> OpCode {
-    if payload.is_binary() { OpCode::Binary } else { OpCode::Text }
 }
 
 /// Why a broadcast did not reach everyone.

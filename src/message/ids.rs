@@ -23,3 +23,20 @@ pub(crate) struct GlobalProcessId {
     pub(crate) shard: u32,
     pub(crate) process: ProcessId,
 }
+
+/// A client who is owed frames: for as long as it lives, whatever carries them to it.
+///
+/// A WebSocket's line has its connection's bits (ring, slot, generation), so that neither has to be
+/// looked up from the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct LineId(u64);
+
+impl LineId {
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) const fn to_bits(self) -> u64 {
+        self.0
+    }
+}

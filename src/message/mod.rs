@@ -16,20 +16,26 @@ mod broadcast;
 mod request;
 mod response;
 
+mod encoding;
+
 mod crash;
+mod end_reason;
+mod refusal;
 mod refused;
 mod stop;
 
 mod ids;
 
-pub(crate) use broadcast::frame_opcode;
 pub use broadcast::{Broadcast, BroadcastError};
 pub use crash::{Crash, Rejection};
+pub(crate) use encoding::Encoding;
+pub(crate) use end_reason::{EndReason, Farewell};
 pub(crate) use event::decode_params;
 pub use event::{EventError, FromEvent, NoEvents, RawEvent};
-pub(crate) use ids::{GlobalProcessId, ProcessId};
+pub(crate) use ids::{GlobalProcessId, LineId, ProcessId};
 pub(crate) use params::{ParamsError, from_params};
 pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
+pub use refusal::{AddressError, ReplyError};
 pub use refused::Refused;
 pub use request::Request;
 pub use response::Response;

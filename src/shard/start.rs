@@ -1,22 +1,17 @@
 //! Starting the shards of an endpoint.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use super::blocking::Pool;
-use super::links::mesh;
+use super::links::{Remote, Shared, connect};
+use super::topics::SLICE;
 use super::watch::Watch;
-use super::{Next, Parts, Shard, Shared};
+use super::{Blueprint, Next, Parts, Shard};
 use crate::config::Limits;
 use crate::error::Error;
 use crate::io::{self, Config, Doorbell, Rings, ShardThread};
 use crate::message::PlainRoute;
-use crate::shard::channels::mount::Blueprint;
-use crate::shard::links::interest::Interest;
-use crate::shard::links::remote::Remote;
-use crate::shard::topics::slices::SLICE;
 
 /// What the shards are to be started with.
 pub(crate) struct Plan {
@@ -89,15 +84,9 @@ pub(crate) fn assemble(
         remotes.push(Arc::new(remote));
         inboxes.push(inbox);
     }
-    let meshes = mesh::connect(&remotes, limits.max_mesh_queue, limits.max_mesh_bytes);
-    let shared = Arc::new(Shared {
-        remotes,
-        interest: Interest::new(shards),
-        blocking: Pool::new(limits.blocking_threads, limits.max_blocking_queue, blocking_cpus),
-        stopping: AtomicBool::new(false),
-        connections: AtomicUsize::new(0),
-        counters: (0..shards).map(|_| Default::default()).collect(),
-    });
+    let meshes = connect(&remotes, limits.max_mesh_queue, limits.max_mesh_bytes);
+    let blocking = Pool::new(limits.blocking_threads, limits.max_blocking_queue, blocking_cpus);
+    let shared = Arc::new(Shared::new(remotes, blocking));
     let part = |(shard, (inbox, mesh))| Parts {
         shard,
         limits: limits.clone(),
@@ -134,16 +123,8 @@ async fn run(
     let mut shard = Shard::new(rings, parts, &mounts);
     let _ = ready.send((index, Ok(())));
     drop(ready);
-    loop {
-        match shard.turn() {
-            Next::Turn => {}
-            Next::Sleep(until) => {
-                let (rings, is_idle) = shard.parts_to_sleep();
-                rings.park(until, is_idle).await;
-            }
-            Next::End => break,
-        }
-    }
+    let _entered = shard.local.enter();
+    while shard.turn() == Next::Turn {}
 }
 
 struct StopAll(Arc<Shared>);

@@ -8,41 +8,11 @@
 //! The shard reads no clock for that. It pays two stores a turn and a load a callback.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::shard::links::remote::Remote;
-
-/// What the watch sees of a shard. On a line of its own: the shard writes it every turn.
-#[derive(Default)]
-#[repr(align(128))]
-pub(crate) struct Watched {
-    /// Turns begun and turns ended: odd during a turn. Only the shard writes it, and nothing hangs
-    /// on its order with anything else.
-    turns: AtomicU64,
-    /// The turn that was reported, by what `turns` was in it, until the shard has said what it was;
-    /// zero if there is none. The watch may write it when that turn is over already.
-    reported: AtomicU64,
-}
-
-impl Watched {
-    /// A turn begins, or ends.
-    pub(crate) fn count(&self) {
-        self.turns.store(self.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-    }
-
-    /// Whether this turn was reported since the last time this was asked.
-    #[inline]
-    pub(crate) fn take_report(&self) -> bool {
-        self.reported.load(Ordering::Relaxed) != 0 && {
-            let reported = self.reported.swap(0, Ordering::Relaxed);
-            // This turn's, or that of the turn which has just ended.
-            self.turns.load(Ordering::Relaxed).wrapping_sub(reported) <= 1
-        }
-    }
-}
+use super::links::Remote;
 
 /// The thread. It ends when this is dropped.
 pub(crate) struct Watch {
@@ -60,9 +30,9 @@ impl Watch {
             while ended.recv_timeout(INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let now = Instant::now();
                 for (shard, (seen, remote)) in shards.iter_mut().zip(&remotes).enumerate() {
-                    let turns = remote.watched.turns.load(Ordering::Relaxed);
+                    let turns = remote.watched.turns();
                     if let Some(held) = seen.look(turns, now) {
-                        remote.watched.reported.store(turns, Ordering::Relaxed);
+                        remote.watched.report(turns);
                         let held = format!("{} ms", held.as_millis());
                         tracing::warn!(shard, held, "a shard is held up, and its clients wait");
                     }
@@ -140,28 +110,5 @@ mod tests {
         for look in 0..20 {
             assert_eq!(seen.look(9 + u64::from(look), start + INTERVAL * (20 + look)), None);
         }
-    }
-
-    #[test]
-    fn a_report_is_taken_once() {
-        let watched = Watched::default();
-        watched.count();
-        assert!(!watched.take_report());
-        watched.reported.store(1, Ordering::Relaxed);
-        assert!(watched.take_report() && !watched.take_report());
-        // What no callback has taken is taken when the turn has ended.
-        watched.reported.store(1, Ordering::Relaxed);
-        watched.count();
-        assert!(watched.take_report());
-    }
-
-    /// A turn that ended just when it was reported left its report to the next one, whose first
-    /// callback was told to have held up the shard.
-    #[test]
-    fn a_report_that_comes_too_late_blames_nobody() {
-        let watched = Watched::default();
-        (0..3).for_each(|_| watched.count());
-        watched.reported.store(1, Ordering::Relaxed);
-        assert!(!watched.take_report() && !watched.take_report());
     }
 }

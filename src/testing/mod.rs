@@ -28,4 +28,4 @@ pub use self::error::{ConnectError, Error, Unread};
 pub use self::message::{Malformed, Message, Payload, Reply, Version};
 pub use self::random::{Random, Seed};
 pub use self::server::Server;
-pub use crate::shard::holdings::Holdings;
+pub use crate::telemetry::Holdings;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::shard::holdings::Holdings;
+use crate::telemetry::Holdings;
 use crate::{Builder, Ceiling, Handle, Running, ShardCounts};
 
 /// An endpoint that runs for a test, every shard at a port of its own, so that the test decides

@@ -14,8 +14,6 @@ pub(crate) struct Partial {
     pub(super) head: Head,
     /// The message of which some frames, or some bytes of one, have been read.
     pub(super) message: Option<Assembly>,
-    /// The caller's own, by which it knows the unfinished message again; zero until it is set.
-    pub(crate) mark: u64,
 }
 
 /// A frame's first bytes. A header fits in place; a control frame, rarely cut, is allocated.

@@ -1,39 +1,47 @@
-//! What a callback asks of its shard: push, reply, subscribe, timers, messages to itself.
+//! Calls: what a callback asks of its shard, and what reaches a process from elsewhere.
 
-use std::any::Any;
 use std::rc::Rc;
-use std::time::Duration;
 
-use bytes::Bytes;
+use super::mailbox::Mail;
+use super::{Hub, Remains};
+use crate::message::{
+    AddressError, Broadcast, BroadcastError, Encoding, GlobalProcessId, LineId, Payload, ProcessId,
+};
+use crate::protocol::phoenix::{EncodeError, Ref, RefBuf};
+use crate::shard::links::{GapInbox, Info, LateFrame, Parcel};
+use crate::shard::topics::{Kind, Subscriber};
+use crate::telemetry::Event;
 
-use crate::channel::AddressError;
-use crate::io::ConnectionId;
-use crate::message::{Payload, ProcessId};
-use crate::protocol::phoenix::{EncodeError, Ref, RefBuf, Version};
-use crate::shard::channels::process::Mail;
-use crate::shard::channels::timers::{Due, MakeInfo, TimerId, later};
-use crate::shard::lines::send_queue::Pending;
-use crate::shard::links::remote::LateReply;
-use crate::shard::topics::{Kind, Moved, Removed, Subscriber, TopicIndex};
-use crate::shard::{Core, Dead};
+/// A client's message that is answered later: whom, and as what.
+pub(crate) struct Question {
+    pub(crate) process: ProcessId,
+    pub(crate) line: LineId,
+    pub(crate) encoding: Encoding,
+    pub(crate) topic: Box<str>,
+    pub(crate) join_ref: RefBuf,
+    pub(crate) message_ref: RefBuf,
+}
 
-impl Core {
+impl Hub {
     pub(crate) fn push(
         &mut self,
         id: ProcessId,
         event: &str,
         payload: &Payload,
     ) -> Result<(), EncodeError> {
-        self.catch_up(id);
-        let Some(process) = self.processes.find(id) else { return Ok(()) };
-        let (connection, join_ref) = (process.connection, process.join_ref.clone());
-        let topic = self.topics.name(process.topic).clone();
-        self.write(connection, payload, |version, out| {
-            let join_ref = join_ref.as_ref();
-            version.encode_push(out, join_ref, Ref::NULL, &topic, event, payload.as_raw())
-        })
+        self.catch_up_process(id);
+        let Self { channels, topics, lines, .. } = self;
+        let Some(process) = channels.processes.find(id) else { return Ok(()) };
+        let topic = topics.name(process.topic);
+        let room = lines.write(process.line, |encoding, out| {
+            encoding.push(out, (process.join_ref.as_ref(), Ref::NULL), topic, event, payload)
+        })?;
+        let line = process.line;
+        self.see_to(line, room);
+        Ok(())
     }
 
+    #[inline]
     pub(crate) fn reply(
         &mut self,
         id: ProcessId,
@@ -41,189 +49,150 @@ impl Core {
         status: &str,
         response: &Payload,
     ) -> Result<(), EncodeError> {
-        self.catch_up(id);
-        let Some(process) = self.processes.find(id) else { return Ok(()) };
-        let (connection, join_ref) = (process.connection, process.join_ref.clone());
-        let topic = self.topics.name(process.topic).clone();
-        self.write(connection, response, |version, out| {
-            let (join_ref, message_ref) = (join_ref.as_ref(), message_ref.as_ref());
-            let topic = (&*topic).into();
-            version.encode_reply(out, join_ref, message_ref, topic, status, response.as_raw())
-        })
+        self.catch_up_process(id);
+        let Self { channels, topics, lines, .. } = self;
+        let Some(process) = channels.processes.find(id) else { return Ok(()) };
+        let topic = topics.name(process.topic);
+        let room = lines.write(process.line, |encoding, out| {
+            let refs = (process.join_ref.as_ref(), message_ref.as_ref());
+            encoding.reply(out, refs, (&**topic).into(), status, response)
+        })?;
+        let line = process.line;
+        self.see_to(line, room);
+        Ok(())
     }
 
-    pub(crate) fn late_reply(&mut self, id: ProcessId, message_ref: RefBuf) -> LateReply {
-        let process = self.process(id);
-        let (connection, topic) = (process.connection, process.topic);
-        LateReply {
-            join_ref: process.join_ref.clone(),
-            remote: self.remote.clone(),
+    /// Captures a client's message, to be answered later.
+    pub(crate) fn capture(&mut self, id: ProcessId, message_ref: RefBuf) -> Question {
+        let process = self.channels.processes.known(id);
+        Question {
             process: id,
-            connection,
-            version: self.connections.version(connection).unwrap_or(Version::V2),
-            topic: (&**self.topics.name(topic)).into(),
+            line: process.line,
+            // A client who has gone since the callback began to wait is answered in vain.
+            encoding: self.lines.encoding(process.line).unwrap_or(Encoding::V2),
+            topic: (&**self.topics.name(process.topic)).into(),
+            join_ref: process.join_ref.clone(),
             message_ref,
         }
     }
 
-    /// Queues a process' late reply for its socket, if that is still there.
-    pub(crate) fn send_late(&mut self, process: ProcessId, id: ConnectionId, frame: Bytes) {
-        self.catch_up(process);
-        if self.connections.session(id).is_none() || self.is_flooded(id) {
-            return;
-        }
-        let connection = self.connections.find(id).expect("just seen");
-        self.send_queue.push(id, &mut connection.outbox, Pending::Frame(Rc::new(frame)));
-        self.check_backlog(id);
+    /// Queues a process' late reply for its client, if that is still there.
+    pub(crate) fn send_late(&mut self, reply: LateFrame) {
+        let LateFrame { process, line, frame } = reply;
+        self.catch_up_process(process);
+        let room = self.lines.push(line, Rc::new(frame));
+        self.see_to(line, room);
     }
 
     /// Puts an application's message into a mailbox that has room for it.
     pub(crate) fn deliver(&mut self, id: ProcessId, mail: Mail) -> Result<(), AddressError> {
-        self.catch_up(id);
-        let max = self.limits.max_mailbox;
-        let refusal = match self.processes.find(id) {
+        self.catch_up_process(id);
+        let max = self.channels.bounds.mailbox.max_mail;
+        let refusal = match self.channels.processes.find(id) {
             Some(process) if process.is_ending() => AddressError::Gone,
             Some(process) if process.mailbox.len() >= max => AddressError::Full,
             Some(_) => {
-                self.mail(id, mail);
+                self.channels.mail(id, mail);
                 return Ok(());
             }
             None => AddressError::Gone,
         };
-        self.dead.push(Dead::Mail(mail));
+        self.channels.dead.push(Remains::Mail(mail));
         Err(refusal)
     }
 
-    pub(crate) fn send_after(
-        &mut self,
-        process: ProcessId,
-        delay: Duration,
-        info: Box<dyn Any + Send>,
-    ) {
-        let timer = self.timers.add(later(self.now, delay), Due::Info { process, info });
-        self.note_timer(process, timer);
-    }
-
-    pub(crate) fn send_every(&mut self, process: ProcessId, period: Duration, make: MakeInfo) {
-        let period = period.max(Duration::from_millis(1));
-        let timer = self.timers.add(later(self.now, period), Due::Every { process, period, make });
-        self.note_timer(process, timer);
-    }
-
-    /// A process' timers end with it.
-    fn note_timer(&mut self, id: ProcessId, timer: TimerId) {
-        self.process(id).rare.get_or_insert_default().timers.push(timer);
-    }
-
-    fn forget_timer(&mut self, id: ProcessId, timer: TimerId) {
-        if let Some(rare) = self.processes.find(id).and_then(|process| process.rare.as_mut()) {
-            rare.timers.retain(|noted| *noted != timer);
-        }
-    }
-
-    /// Acts on a timer that is due.
-    pub(crate) fn handle_due(&mut self, timer: TimerId, due: Due) {
-        match due {
-            Due::Wake(waker) => self.wakes.push(waker),
-            Due::Info { process, info } => {
-                self.forget_timer(process, timer);
-                if self.deliver(process, Mail::Info(info)) == Err(AddressError::Full) {
-                    self.counters.overloaded += 1;
-                    tracing::warn!("a channel's mailbox is full: a timer's message is lost");
-                }
-            }
-            Due::Every { process, period, make } => {
-                self.forget_timer(process, timer);
-                if self.deliver(process, Mail::Tick(make.clone())) != Err(AddressError::Gone) {
-                    self.send_every(process, period, make);
-                }
-            }
-            Due::Overdue(process) => self.overdue(process),
-        }
+    /// The same, for what an address sends.
+    pub(crate) fn send_info(&mut self, info: Info) -> Result<(), AddressError> {
+        self.deliver(info.process, Mail::Info(info.info))
     }
 
     pub(crate) fn subscribe(&mut self, id: ProcessId, topic: &str) {
-        let Some(process) = self.processes.find(id) else { return };
+        let Self { channels, topics, .. } = self;
+        let Some(process) = channels.processes.find(id) else { return };
         let subscriber = Subscriber {
-            connection: process.connection,
+            line: process.line,
             process: id.index,
             mount: process.mount,
             route: process.route,
             kind: Kind::Plain,
-            version: Version::V2,
+            // It gets the message itself.
+            encoding: Encoding::V2,
         };
-        let index = self.topics.hold(topic);
-        let position = self.add_subscriber(index, subscriber);
-        self.process(id).rare.get_or_insert_default().subscriptions.push((index, position));
+        let index = topics.hold(topic);
+        let seat = (index, topics.subscribe(index, subscriber));
+        process.rare().subscriptions.push(seat);
     }
 
     pub(crate) fn unsubscribe(&mut self, id: ProcessId, topic: &str) {
-        self.catch_up(id);
+        self.catch_up_process(id);
         let Some(index) = self.topics.find(topic) else { return };
-        while let Some(rare) = self.processes.find(id).and_then(|process| process.rare.as_mut()) {
-            let Some(place) = rare.subscriptions.iter().position(|(held, _)| *held == index) else {
-                return;
-            };
-            let (_, position) = rare.subscriptions.swap_remove(place);
-            self.remove_subscriber(index, position);
-            self.topics.release(index);
-        }
-    }
-
-    /// Ends all subscriptions of a process, to its own topic and to others. It gets what was
-    /// broadcast before.
-    pub(crate) fn leave_topics(&mut self, id: ProcessId) {
-        self.catch_up(id);
-        self.desert_topics(id);
-    }
-
-    /// The same for one whose client is gone: nothing is sent to it any more.
-    pub(crate) fn desert_topics(&mut self, id: ProcessId) {
-        let Some(process) = self.processes.find(id) else { return };
-        let topic = process.topic;
-        if let Some(position) = process.position.take() {
-            self.remove_subscriber(topic, position);
-        }
-        while let Some((index, position)) =
-            self.processes.find(id).and_then(|process| process.rare.as_mut()?.subscriptions.pop())
+        while let Some(process) = self.channels.processes.find(id)
+            && let Some(rare) = process.rare.as_mut()
+            && let Some(place) = rare.subscriptions.iter().position(|(held, _)| *held == index)
         {
-            self.remove_subscriber(index, position);
+            let seat = rare.subscriptions.swap_remove(place);
+            self.stand_up(seat);
             self.topics.release(index);
         }
     }
 
-    pub(crate) fn add_subscriber(&mut self, topic: TopicIndex, subscriber: Subscriber) -> u32 {
-        let (position, is_first) = self.topics.subscribe(topic, subscriber);
-        if is_first {
-            self.interest.add(&self.shared.interest, self.topics.name(topic));
-        }
-        position
+    /// Sends a broadcast to everyone: this shard's subscribers, then the other shards'.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be encoded for somebody here, or too much is on its way here; then it goes
+    /// nowhere else. Or when the queue to another shard was full.
+    pub(crate) fn broadcast(&mut self, broadcast: &Broadcast) -> Result<(), BroadcastError> {
+        let from = self.local_process(broadcast.from());
+        let (topics, mut crowd) = self.split();
+        topics.dispatch(broadcast, from, &mut crowd)?;
+        self.links.forward(broadcast)
     }
 
-    pub(crate) fn remove_subscriber(&mut self, topic: TopicIndex, position: u32) {
-        let Removed { moved, was_last } = self.topics.unsubscribe(topic, position);
-        if was_last {
-            self.interest.remove(&self.shared.interest, self.topics.name(topic));
-            self.drop_fanout(topic);
-        }
-        // Whoever stands somewhere else now is told so.
-        for Moved { subscriber, from, to } in moved.into_iter().flatten() {
-            match subscriber.kind {
-                Kind::Fastlane | Kind::Intercepting => {
-                    self.processes.at(subscriber.process).1.position = Some(to);
-                }
-                Kind::Plain => {
-                    let (_, process) = self.processes.at(subscriber.process);
-                    let rare = process.rare.as_mut().expect("it has a subscription");
-                    let held = rare.subscriptions.iter_mut().find(|held| **held == (topic, from));
-                    held.expect("a subscriber knows its place").1 = to;
-                }
-                Kind::Socket => {
-                    let session = self.connections.session(subscriber.connection);
-                    session.expect("it is subscribed while it is open").id = Some((topic, to));
-                }
-                Kind::Ahead => unreachable!("told with its own kind"),
+    /// Takes what came from another shard or another thread. Gives back what is not for the channels.
+    pub(crate) fn receive(&mut self, parcel: Parcel) -> Option<Parcel> {
+        match parcel {
+            Parcel::Broadcast(broadcast) => {
+                let from = self.local_process(broadcast.from());
+                let (topics, mut crowd) = self.split();
+                topics.receive(&broadcast, from, &mut crowd);
             }
+            Parcel::Info(info) => {
+                if self.send_info(*info).is_err() {
+                    self.telemetry.tell(Event::Overloaded);
+                }
+            }
+            Parcel::Reply(reply) => self.send_late(*reply),
+            #[cfg(feature = "testing")]
+            other @ Parcel::Holdings(_) => return Some(other),
         }
+        None
+    }
+
+    /// Tells the channels that missed something.
+    pub(crate) fn take_gaps(&mut self, gaps: &GapInbox) {
+        let (topics, mut crowd) = self.split();
+        topics.take_gaps(gaps, &mut crowd);
+    }
+
+    /// Goes on with what is on its way to big topics.
+    #[inline]
+    pub(crate) fn serve_slices(&mut self) {
+        if self.topics.has_more() {
+            let (topics, mut crowd) = self.split();
+            topics.serve_slices(&mut crowd);
+        }
+    }
+
+    /// A process of this shard, as others know it.
+    pub(crate) fn global(&self, process: ProcessId) -> GlobalProcessId {
+        GlobalProcessId { shard: self.links.remote().shard as u32, process }
+    }
+
+    /// The sender, if he is of this shard. Not if he has ended: whoever has his place in the table
+    /// now made nothing, and gets what others get.
+    fn local_process(&mut self, id: Option<GlobalProcessId>) -> Option<ProcessId> {
+        let id = id.filter(|id| id.shard as usize == self.links.remote().shard)?.process;
+        self.channels.processes.find(id).map(|_| id)
     }
 }

@@ -5,15 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use super::cell::Cell;
 use crate::message::{ParamsError, ProcessId, Refused, Request, Topic};
 use crate::protocol::http::Params;
-use crate::shard::Local;
-use crate::shard::channels::process::Cell;
-
-/// What the builder knows of a mount, to be made anew on each shard.
-pub(crate) trait Blueprint: Send + Sync {
-    fn build(&self, local: &Rc<Local>) -> Mount;
-}
 
 /// A socket handler with its routes, on this shard.
 pub(crate) struct Mount {

@@ -1,19 +1,20 @@
-//! Timers of a shard: what is due when, and the future that waits for it.
+//! Timers of a shard: what is due when.
 //!
-//! Connections at rest have none here: their deadlines are swept by the wheel in `deadlines`.
+//! Connections at rest have none here: their deadlines are swept by the wheel of `transport`.
 
 use std::any::Any;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::message::ProcessId;
-use crate::shard::Local;
+use super::mailbox::Mail;
+use super::{Channels, Dead, Hub, Remains};
+use crate::message::{AddressError, ProcessId};
+use crate::shard::clock::later;
 use crate::shard::table::Table;
+use crate::telemetry::Event;
 
 /// What happens when a timer is due.
 pub(crate) enum Due {
@@ -82,6 +83,12 @@ impl Timers {
         }
     }
 
+    /// Whether a timer is still to come.
+    #[cfg(any(test, debug_assertions))]
+    pub(super) fn has(&self, id: TimerId) -> bool {
+        self.is_current(id)
+    }
+
     fn is_current(&self, id: TimerId) -> bool {
         self.entries.get(id.key).is_some_and(|(sequence, _)| *sequence == id.sequence)
     }
@@ -111,58 +118,76 @@ impl Timers {
     }
 }
 
-/// The instant so much later. Whoever says `Duration::MAX` means never, and nobody sees the end of
-/// the thirty years that it is here.
-pub(crate) fn later(now: Instant, delay: Duration) -> Instant {
-    now.checked_add(delay).unwrap_or_else(|| now + Duration::from_secs(30 * 365 * 24 * 60 * 60))
-}
-
-/// Waits for a time to pass; made by [`Context::sleep`](crate::Context::sleep).
-#[must_use = "a future does nothing unless it is awaited"]
-pub struct Sleep {
-    local: Rc<Local>,
-    duration: Duration,
-    timer: Option<TimerId>,
-}
-
-impl Sleep {
-    pub(crate) fn new(local: Rc<Local>, duration: Duration) -> Self {
-        Self { local, duration, timer: None }
+/// Timers of processes, and what follows when they are due.
+impl Hub {
+    pub(crate) fn send_after(
+        &mut self,
+        process: ProcessId,
+        delay: Duration,
+        info: Box<dyn Any + Send>,
+    ) {
+        let at = later(self.clock.now(), delay);
+        self.channels.set_timer(process, at, Due::Info { process, info });
     }
-}
 
-impl std::fmt::Debug for Sleep {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Sleep({:?})", self.duration)
+    pub(crate) fn send_every(&mut self, process: ProcessId, period: Duration, make: MakeInfo) {
+        let period = period.max(Duration::from_millis(1));
+        let at = later(self.clock.now(), period);
+        self.channels.set_timer(process, at, Due::Every { process, period, make });
     }
-}
 
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let mut core = this.local.core.borrow_mut();
-        match this.timer {
-            None => {
-                let at = later(core.now, this.duration);
-                this.timer = Some(core.timers.add(at, Due::Wake(cx.waker().clone())));
-                Poll::Pending
+    /// Acts on every timer that is due.
+    pub(crate) fn take_due(&mut self) {
+        while let Some((timer, due)) = self.channels.timers.next_due(self.clock.now()) {
+            match due {
+                Due::Wake(waker) => self.channels.wakes.push(waker),
+                Due::Info { process, info } => {
+                    self.channels.forget_timer(process, timer);
+                    if self.deliver(process, Mail::Info(info)) == Err(AddressError::Full) {
+                        self.telemetry.tell(Event::TimerLost);
+                    }
+                }
+                Due::Every { process, period, make } => {
+                    self.channels.forget_timer(process, timer);
+                    let sent = self.deliver(process, Mail::Tick(make.clone()));
+                    if sent == Err(AddressError::Gone) {
+                        self.channels.dead.push(Remains::Due(Due::Every { process, period, make }));
+                    } else {
+                        self.send_every(process, period, make);
+                    }
+                }
+                Due::Overdue(process) => self.end_overdue(process),
             }
-            Some(timer) if core.timers.set_waker(timer, cx.waker()) => Poll::Pending,
-            Some(_) => Poll::Ready(()),
         }
     }
+
+    /// Has a future woken when `delay` has passed.
+    pub(crate) fn set_alarm(&mut self, delay: Duration, waker: Waker) -> TimerId {
+        let at = later(self.clock.now(), delay);
+        self.channels.timers.add(at, Due::Wake(waker))
+    }
+
+    /// Has another waker be rung; false when the timer was due already.
+    pub(crate) fn reset_alarm(&mut self, timer: TimerId, waker: &Waker) -> bool {
+        self.channels.timers.set_waker(timer, waker)
+    }
+
+    /// Nobody waits any more. What is given back is to be dropped while no table is borrowed.
+    pub(crate) fn cancel_alarm(&mut self, timer: TimerId) -> Option<Dead> {
+        self.channels.timers.cancel(timer).map(|due| Dead(Remains::Due(due)))
+    }
 }
 
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        // Not while the shard itself is at work on its tables: then the timer is due once for
-        // nobody, which costs a look.
-        if let (Some(timer), Ok(mut core)) = (self.timer, self.local.core.try_borrow_mut()) {
-            let cancelled = core.timers.cancel(timer);
-            drop(core);
-            drop(cancelled);
+impl Channels {
+    /// Sets a timer that ends with its process.
+    fn set_timer(&mut self, process: ProcessId, at: Instant, due: Due) {
+        let timer = self.timers.add(at, due);
+        self.processes.known(process).rare().timers.push(timer);
+    }
+
+    fn forget_timer(&mut self, id: ProcessId, timer: TimerId) {
+        if let Some(rare) = self.processes.find(id).and_then(|process| process.rare.as_mut()) {
+            rare.timers.retain(|noted| *noted != timer);
         }
     }
 }
@@ -208,13 +233,6 @@ mod tests {
         assert_eq!(process(timers.next_due(now)), Some(2));
         assert_eq!(process(timers.next_due(now)), None);
         assert_eq!(timers.len(), 0);
-    }
-
-    #[test]
-    fn a_delay_that_no_clock_can_tell_is_a_long_one() {
-        let now = Instant::now();
-        assert!(later(now, Duration::MAX) > now + Duration::from_secs(1_000_000));
-        assert_eq!(later(now, Duration::from_secs(1)), now + Duration::from_secs(1));
     }
 
     #[test]

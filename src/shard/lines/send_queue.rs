@@ -13,158 +13,42 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
-use crate::io::{ConnectionId, Io, Unsent};
-use crate::shard::lines::connection::Connections;
-
-/// A finished frame that several connections share.
-pub(crate) type Frame = Rc<Bytes>;
-
-/// Bytes waiting to be written to one connection.
-#[derive(Debug)]
-pub(crate) enum Pending {
-    Frame(Frame),
-    /// A broadcast that none of has been written, for the channel at this place of the table.
-    Broadcast {
-        frame: Frame,
-        process: u32,
-    },
-    /// A place in the turn's arena.
-    Turn {
-        start: u32,
-        end: u32,
-    },
-}
-
-/// A connection's part of the queue, inside its hot line.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    /// The turn in which this connection last entered the batch, and its place there.
-    turn: u32,
-    place: u32,
-    /// What follows the batch's entry, or waits while the connection is not [`Flow::Open`].
-    backlog: SmallVec<[Pending; 1]>,
-    backlog_bytes: u32,
-    flow: Flow,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    /// Takes frames.
-    #[default]
-    Open,
-    /// More was queued than one write takes: goes on next turn.
-    Later,
-    /// The kernel took no more: goes on when it is writable.
-    Blocked,
-}
-
-impl Outbox {
-    /// Nothing is waiting: what was queued before this turn has been written.
-    pub(crate) fn is_drained(&self) -> bool {
-        self.backlog.is_empty() && self.flow == Flow::Open
-    }
-
-    /// More is written next turn without waiting for anything.
-    pub(crate) fn goes_on(&self) -> bool {
-        self.flow == Flow::Later
-    }
-
-    /// Bytes that a reader has not taken although he was asked to.
-    #[inline]
-    pub(crate) fn owes(&self) -> usize {
-        if self.flow == Flow::Open { 0 } else { self.backlog_bytes as usize }
-    }
-
-    /// Drops broadcasts that wait, whole ones and the oldest first, until no more than `max` bytes
-    /// wait or none is left that `may_drop` says may go.
-    pub(crate) fn drop_broadcasts(&mut self, max: usize, mut may_drop: impl FnMut(u32) -> bool) {
-        let mut bytes = self.backlog_bytes as usize;
-        self.backlog.retain(|pending| match pending {
-            Pending::Broadcast { frame, process } if bytes > max && may_drop(*process) => {
-                bytes -= frame.len();
-                false
-            }
-            _ => true,
-        });
-        self.backlog_bytes = bytes as u32;
-    }
-
-    fn push_back(&mut self, pending: Pending) {
-        self.backlog_bytes = self.backlog_bytes.saturating_add(pending.len() as u32);
-        self.backlog.push(pending);
-    }
-
-    fn push_front(&mut self, pending: Pending) {
-        self.backlog_bytes = self.backlog_bytes.saturating_add(pending.len() as u32);
-        self.backlog.insert(0, pending);
-    }
-}
-
-impl Pending {
-    fn len(&self) -> usize {
-        match self {
-            Self::Frame(frame) | Self::Broadcast { frame, .. } => frame.len(),
-            Self::Turn { start, end } => (end - start) as usize,
-        }
-    }
-
-    fn bytes<'a>(&'a self, arena: &'a [u8]) -> &'a [u8] {
-        match self {
-            Self::Frame(frame) | Self::Broadcast { frame, .. } => frame,
-            Self::Turn { start, end } => &arena[*start as usize..*end as usize],
-        }
-    }
-
-    /// What is left from `written` on, independent of the arena.
-    fn rest(&self, arena: &[u8], written: usize) -> Self {
-        match self {
-            Self::Broadcast { frame, process } if written == 0 => {
-                Self::Broadcast { frame: frame.clone(), process: *process }
-            }
-            Self::Frame(frame) | Self::Broadcast { frame, .. } => {
-                Self::Frame(Rc::new(frame.slice(written..)))
-            }
-            Self::Turn { .. } => {
-                Self::Frame(Rc::new(Bytes::copy_from_slice(&self.bytes(arena)[written..])))
-            }
-        }
-    }
-}
+use super::line::LineTable;
+use super::outbox::{Flow, Outbox, Pending};
+use crate::io::{Io, Rest, Unsent};
+use crate::message::LineId;
 
 /// What this turn sends.
 #[derive(Default)]
-pub(crate) struct SendQueue {
+pub(super) struct SendQueue {
     turn: u32,
     arena: Vec<u8>,
-    batch: Vec<(ConnectionId, Pending)>,
+    batch: Vec<(LineId, Pending)>,
     /// Connections with more than their batch entry this turn.
-    crowded: Vec<ConnectionId>,
+    crowded: Vec<LineId>,
     /// Connections that are [`Flow::Later`].
-    later: Vec<ConnectionId>,
+    later: Vec<LineId>,
     unsent: Vec<Unsent>,
-    /// Connections that took less than their write of the last flush.
-    pub(crate) refused: Vec<ConnectionId>,
     /// Bytes of arena that the last turns needed, to give memory back after a storm.
     used: usize,
     /// Writes handed to the kernel since the start.
-    pub(crate) writes: u64,
+    pub(super) writes: u64,
 }
 
 impl SendQueue {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { turn: 1, ..Self::default() }
     }
 
     /// Where frames for single connections are encoded; see [`queue_written`](Self::queue_written).
-    pub(crate) fn arena(&mut self) -> &mut Vec<u8> {
+    pub(super) fn arena(&mut self) -> &mut Vec<u8> {
         &mut self.arena
     }
 
     /// Bytes waiting for one connection: those it has not taken, and what this turn has queued.
     #[inline]
-    pub(crate) fn waiting(&self, outbox: &Outbox) -> usize {
+    pub(super) fn waiting(&self, outbox: &Outbox) -> usize {
         let first = match self.batch.get(outbox.place as usize) {
             Some((_, first)) if outbox.turn == self.turn => first.len(),
             _ => 0,
@@ -173,7 +57,7 @@ impl SendQueue {
     }
 
     /// Queues what was appended to the arena from `start` on.
-    pub(crate) fn queue_written(&mut self, id: ConnectionId, outbox: &mut Outbox, start: usize) {
+    pub(super) fn queue_written(&mut self, id: LineId, outbox: &mut Outbox, start: usize) {
         let end = self.arena.len();
         if outbox.flow == Flow::Open && end <= ARENA_MAX {
             let (start, end) = (start as u32, end as u32);
@@ -187,7 +71,7 @@ impl SendQueue {
     /// Queues a finished frame, or several in one, for a connection or, if it is a broadcast, for
     /// one of its channels.
     #[inline]
-    pub(crate) fn push(&mut self, id: ConnectionId, outbox: &mut Outbox, pending: Pending) {
+    pub(super) fn push(&mut self, id: LineId, outbox: &mut Outbox, pending: Pending) {
         if outbox.flow == Flow::Open {
             self.queue(id, outbox, pending);
         } else {
@@ -196,7 +80,7 @@ impl SendQueue {
     }
 
     #[inline]
-    fn queue(&mut self, id: ConnectionId, outbox: &mut Outbox, pending: Pending) {
+    fn queue(&mut self, id: LineId, outbox: &mut Outbox, pending: Pending) {
         // The turns' numbers come round after hours of a busy shard, and a connection to which
         // nothing was written all that time must not be taken for whoever has its place now.
         let place = outbox.place as usize;
@@ -223,90 +107,73 @@ impl SendQueue {
     }
 
     /// A blocked connection takes bytes again: its backlog goes out with this turn.
-    pub(crate) fn unblock(&mut self, id: ConnectionId, outbox: &mut Outbox) {
+    pub(super) fn unblock(&mut self, id: LineId, outbox: &mut Outbox) {
         if outbox.flow == Flow::Blocked {
             outbox.flow = Flow::Later;
             self.later.push(id);
         }
     }
 
-    /// Whether the next turn has something to write although the kernel tells of nothing: more than
-    /// one write takes, or what was queued after the flush.
-    pub(crate) fn has_more(&self) -> bool {
+    /// Whether something is queued for the next flush already.
+    #[cfg(any(test, debug_assertions))]
+    pub(super) fn has_more(&self) -> bool {
         !self.later.is_empty() || !self.batch.is_empty()
+    }
+
+    /// Whether something waits for the next write, because one does not take it all.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.later.is_empty()
     }
 
     /// How many connections a flush would write to.
     #[cfg(feature = "testing")]
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.batch.len() + self.crowded.len() + self.later.len()
     }
 
-    /// Writes everything queued; names connections that are broken, and asks to be told when those
-    /// that are full can be written again.
-    pub(crate) fn flush<I: Io>(
+    /// Writes everything queued, and then rests if it may and nothing is left to be written. Names
+    /// the lines that are broken, and those that took less than their write; of these the kernel
+    /// is asked to tell when they can be written again.
+    pub(super) fn flush<I: Io>(
         &mut self,
         io: &mut I,
-        connections: &mut Connections,
-        broken: &mut Vec<ConnectionId>,
+        lines: &mut LineTable,
+        unsettled: &mut Unsettled,
+        rest: Option<Rest<'_>>,
     ) {
-        let mut more = Vec::new();
-        for id in std::mem::take(&mut self.later) {
-            let Some(connection) = connections.find(id) else { continue };
-            let outbox = &mut connection.outbox;
-            if outbox.flow == Flow::Later {
-                outbox.flow = Flow::Open;
-                if let Some(pending) = self.gather(outbox) {
-                    if !outbox.backlog.is_empty() {
-                        more.push(id);
-                    }
-                    self.batch.push((id, pending));
-                }
-            }
-        }
-        for id in std::mem::take(&mut self.crowded) {
-            let Some(connection) = connections.find(id) else { continue };
-            let outbox = &mut connection.outbox;
-            let place = outbox.place as usize;
-            let first =
-                std::mem::replace(&mut self.batch[place].1, Pending::Turn { start: 0, end: 0 });
-            outbox.push_front(first);
-            self.batch[place].1 = self.gather(outbox).expect("something was just put in front");
-            if !outbox.backlog.is_empty() {
-                more.push(id);
-            }
-        }
-        if self.batch.is_empty() {
+        let more = self.gather_all(lines);
+        let rest = rest.filter(|_| more.is_empty());
+        if self.batch.is_empty() && rest.is_none() {
             self.end_turn();
             return;
         }
 
         self.writes += self.batch.len() as u64;
         let arena = &self.arena;
-        let sends = self.batch.iter().map(|(id, pending)| (*id, pending.bytes(arena)));
-        io.send(sends, &mut self.unsent);
+        let sends = self.batch.iter().map(|(id, pending)| (id.connection(), pending.bytes(arena)));
+        io.send(sends, &mut self.unsent, rest);
 
         // What was not written stands in the order of the batch.
         let mut place = 0;
         for unsent in self.unsent.drain(..) {
+            let id = LineId::from(unsent.id);
             place += self.batch[place..]
                 .iter()
-                .position(|(id, _)| *id == unsent.id)
+                .position(|(at, _)| *at == id)
                 .expect("only what was sent can be left unsent");
-            let Some(connection) = connections.find(unsent.id) else { continue };
+            let Some(line) = lines.find(id) else { continue };
             if unsent.broken {
-                broken.push(unsent.id);
+                unsettled.broken.push(id);
                 continue;
             }
-            let rest = self.batch[place].1.rest(&self.arena, unsent.written);
-            connection.outbox.push_front(rest);
-            connection.outbox.flow = Flow::Blocked;
+            line.outbox.push_front(self.batch[place].1.rest(&self.arena, unsent.written));
+            line.outbox.flow = Flow::Blocked;
             io.await_writable(unsent.id);
-            self.refused.push(unsent.id);
+            unsettled.refused.push(id);
         }
         for id in more {
-            let Some(connection) = connections.find(id) else { continue };
-            let outbox = &mut connection.outbox;
+            let Some(line) = lines.find(id) else { continue };
+            let outbox = &mut line.outbox;
             for pending in &mut outbox.backlog {
                 // The arena ends with the turn.
                 if matches!(pending, Pending::Turn { .. }) {
@@ -319,6 +186,41 @@ impl SendQueue {
             }
         }
         self.end_turn();
+    }
+
+    /// Gathers one write of each line that has more than its entry of the batch. Says who has still
+    /// more than that.
+    fn gather_all(&mut self, lines: &mut LineTable) -> Vec<LineId> {
+        let mut more = Vec::new();
+        if self.later.is_empty() && self.crowded.is_empty() {
+            return more;
+        }
+        for id in std::mem::take(&mut self.later) {
+            let Some(line) = lines.find(id) else { continue };
+            let outbox = &mut line.outbox;
+            if outbox.flow == Flow::Later {
+                outbox.flow = Flow::Open;
+                if let Some(pending) = self.gather(outbox) {
+                    if !outbox.backlog.is_empty() {
+                        more.push(id);
+                    }
+                    self.batch.push((id, pending));
+                }
+            }
+        }
+        for id in std::mem::take(&mut self.crowded) {
+            let Some(line) = lines.find(id) else { continue };
+            let outbox = &mut line.outbox;
+            let place = outbox.place as usize;
+            let first =
+                std::mem::replace(&mut self.batch[place].1, Pending::Turn { start: 0, end: 0 });
+            outbox.push_front(first);
+            self.batch[place].1 = self.gather(outbox).expect("something was just put in front");
+            if !outbox.backlog.is_empty() {
+                more.push(id);
+            }
+        }
+        more
     }
 
     /// Takes from the front of the backlog what one write takes: one frame, or several joined.
@@ -371,6 +273,13 @@ impl SendQueue {
     }
 }
 
+/// Lines of which a flush has left something to be seen to.
+#[derive(Debug, Default)]
+pub(crate) struct Unsettled {
+    pub(crate) broken: Vec<LineId>,
+    pub(crate) refused: Vec<LineId>,
+}
+
 /// Bytes joined for one write. More than a socket's usual room, so that joining pays; little
 /// enough to be copied within a turn.
 pub(crate) const MAX_WRITE: usize = 64 << 10;
@@ -383,7 +292,14 @@ const BATCH_KEPT: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::io::ConnectionId;
+
+    fn id(slot: usize) -> LineId {
+        ConnectionId::new(0, slot, 1).into()
+    }
 
     /// Turns are counted in 32 bits. When the count had come round, a connection that was last
     /// written to in a turn of the same number would have been given a stranger's write, or one
@@ -392,7 +308,7 @@ mod tests {
     fn a_turn_of_the_same_number_is_another_turn() {
         let mut queue = SendQueue::new();
         let frame = Rc::new(Bytes::from_static(b"frame"));
-        let (late, id) = (ConnectionId::new(0, 1, 1), ConnectionId::new(0, 2, 1));
+        let (late, id) = (id(1), id(2));
         for place in [0, 5] {
             queue.push(id, &mut Outbox::default(), Pending::Frame(frame.clone()));
             let mut outbox = Outbox { turn: queue.turn, place, ..Outbox::default() };

@@ -6,14 +6,12 @@
 //! missed, of which only topic and kind matter. Should even that be full, a flag says that nobody
 //! knows which, and then every channel of the shard is told.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::message::{Broadcast, Payload};
-use crate::shard::Core;
+use crate::message::Broadcast;
 
 /// The way in for those whose broadcast was missed.
 pub(crate) struct Gaps {
@@ -37,8 +35,7 @@ impl Gaps {
     /// Notes that the shard misses this broadcast. Its doorbell is still to be rung.
     pub(crate) fn note(&self, broadcast: &Broadcast) {
         // Without its payload, of which a thousand could be ten gigabytes.
-        let (topic, event) = (broadcast.topic(), broadcast.event());
-        let missed = Broadcast::new(topic, event, Payload::empty(), None);
+        let missed = Broadcast::bare(broadcast.topic(), broadcast.event());
         if self.missed.try_send(missed).is_err() {
             // Release pairs with the Acquire in `take_unknown`; the doorbell's fence, which
             // follows, lets a shard about to sleep see it.
@@ -52,32 +49,14 @@ impl GapInbox {
         self.missed.is_empty() && !self.unknown.load(Ordering::Acquire)
     }
 
-    fn take_unknown(&self) -> bool {
-        self.unknown.load(Ordering::Relaxed) && self.unknown.swap(false, Ordering::AcqRel)
+    /// Takes those that are known, and says which.
+    pub(crate) fn take(&self) -> impl Iterator<Item = Broadcast> {
+        self.missed.try_iter().take(MAX_MISSED)
     }
-}
 
-impl Core {
-    /// Tells the channels that missed something, each topic's once.
-    pub(crate) fn take_gaps(&mut self, inbox: &GapInbox) {
-        if inbox.is_empty() {
-            return;
-        }
-        let mut told = HashSet::new();
-        for broadcast in inbox.missed.try_iter().take(MAX_MISSED) {
-            let Some(topic) = self.topics.find(broadcast.topic()) else { continue };
-            if told.insert(topic) || broadcast.event() == "disconnect" {
-                self.tell_gap(topic, &broadcast);
-            }
-        }
-        if inbox.take_unknown() {
-            for topic in self.topics.indices() {
-                // Sockets whose id the missed one may have been: rather closed than left open.
-                let name = self.topics.name(topic);
-                let unknown = Broadcast::new(name, "disconnect", Payload::empty(), None);
-                self.tell_gap(topic, &unknown);
-            }
-        }
+    /// Whether there were others, of which nobody knows.
+    pub(crate) fn take_unknown(&self) -> bool {
+        self.unknown.load(Ordering::Relaxed) && self.unknown.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -88,6 +67,7 @@ const MAX_MISSED: usize = 1_024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Payload;
 
     #[test]
     fn a_gap_holds_no_payload() {

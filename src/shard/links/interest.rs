@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The table that all shards of an endpoint share.
@@ -28,7 +29,7 @@ pub(crate) struct Interest {
 
 /// A topic's slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Slot(u32);
+struct Slot(u32);
 
 impl Interest {
     pub(crate) fn new(shards: usize) -> Self {
@@ -43,12 +44,20 @@ impl Interest {
         }
     }
 
-    pub(crate) fn slot(&self, topic: &str) -> Slot {
+    /// The shards that want broadcasts of this topic: all there are, where there is one.
+    #[inline]
+    pub(crate) fn interested(&self, topic: &str) -> impl Iterator<Item = usize> {
+        let only = (!self.is_shared()).then_some(0);
+        let marked = self.is_shared().then(|| self.shards(self.slot(topic)));
+        only.into_iter().chain(marked.into_iter().flatten())
+    }
+
+    fn slot(&self, topic: &str) -> Slot {
         Slot((self.hasher.hash_one(topic) as usize & (SLOTS - 1)) as u32)
     }
 
     /// Whether there is anybody to forward to at all.
-    pub(crate) fn is_shared(&self) -> bool {
+    fn is_shared(&self) -> bool {
         self.shards > 1
     }
 
@@ -63,7 +72,7 @@ impl Interest {
     }
 
     /// The shards that want broadcasts of this slot.
-    pub(crate) fn shards(&self, slot: Slot) -> impl Iterator<Item = usize> {
+    fn shards(&self, slot: Slot) -> impl Iterator<Item = usize> {
         let words = self.group.div_ceil(64);
         (0..words).flat_map(move |index| {
             let (word, shift) = self.place(slot, index * 64);
@@ -85,13 +94,14 @@ impl Interest {
 
 /// One shard's part: how many of its topics stand behind each of its bits.
 pub(crate) struct OwnInterest {
+    table: Arc<Interest>,
     shard: usize,
     topics: HashMap<Slot, u32>,
 }
 
 impl OwnInterest {
-    pub(crate) fn new(shard: usize) -> Self {
-        Self { shard, topics: HashMap::new() }
+    pub(crate) fn new(table: Arc<Interest>, shard: usize) -> Self {
+        Self { table, shard, topics: HashMap::new() }
     }
 
     /// How many parts of the table this shard has marked.
@@ -101,7 +111,8 @@ impl OwnInterest {
     }
 
     /// A topic got its first subscriber here.
-    pub(crate) fn add(&mut self, table: &Interest, topic: &str) {
+    pub(crate) fn add(&mut self, topic: &str) {
+        let table = &self.table;
         if !table.is_shared() {
             return;
         }
@@ -114,7 +125,8 @@ impl OwnInterest {
     }
 
     /// A topic lost its last subscriber here.
-    pub(crate) fn remove(&mut self, table: &Interest, topic: &str) {
+    pub(crate) fn remove(&mut self, topic: &str) {
+        let table = &self.table;
         if !table.is_shared() {
             return;
         }
@@ -138,53 +150,53 @@ mod tests {
     use super::*;
 
     fn interested(table: &Interest, topic: &str) -> Vec<usize> {
-        table.shards(table.slot(topic)).collect()
+        table.interested(topic).collect()
     }
 
     #[test]
     fn a_shard_is_named_while_it_has_subscribers() {
         for shards in [2, 3, 4, 64, 65, 200] {
-            let table = Interest::new(shards);
-            let mut first = OwnInterest::new(0);
-            let mut last = OwnInterest::new(shards - 1);
-            first.add(&table, "room:1");
-            last.add(&table, "room:1");
+            let table = Arc::new(Interest::new(shards));
+            let mut first = OwnInterest::new(table.clone(), 0);
+            let mut last = OwnInterest::new(table.clone(), shards - 1);
+            first.add("room:1");
+            last.add("room:1");
             assert_eq!(interested(&table, "room:1"), [0, shards - 1], "{shards} shards");
-            first.remove(&table, "room:1");
+            first.remove("room:1");
             assert_eq!(interested(&table, "room:1"), [shards - 1]);
-            last.remove(&table, "room:1");
+            last.remove("room:1");
             assert_eq!(interested(&table, "room:1"), [0_usize; 0]);
         }
     }
 
     #[test]
     fn topics_that_share_a_slot_keep_its_bit_until_the_last() {
-        let table = Interest::new(2);
-        let mut own = OwnInterest::new(1);
+        let table = Arc::new(Interest::new(2));
+        let mut own = OwnInterest::new(table.clone(), 1);
         let slot = table.slot("room:0");
         let twin = (1..)
             .map(|n| format!("room:{n}"))
             .find(|topic| table.slot(topic) == slot)
             .expect("some topic shares the slot");
-        own.add(&table, "room:0");
-        own.add(&table, &twin);
-        own.remove(&table, "room:0");
+        own.add("room:0");
+        own.add(&twin);
+        own.remove("room:0");
         assert_eq!(interested(&table, &twin), [1]);
-        own.remove(&table, &twin);
+        own.remove(&twin);
         assert_eq!(interested(&table, &twin), [0_usize; 0]);
     }
 
     #[test]
     fn neighbours_do_not_see_each_other() {
-        let table = Interest::new(4);
-        let mut own = OwnInterest::new(2);
+        let table = Arc::new(Interest::new(4));
+        let mut own = OwnInterest::new(table.clone(), 2);
         let topics: Vec<_> = (0..1_000).map(|n| format!("room:{n}")).collect();
         for topic in &topics {
-            own.add(&table, topic);
+            own.add(topic);
         }
         for topic in &topics {
             assert_eq!(interested(&table, topic), [2]);
-            own.remove(&table, topic);
+            own.remove(topic);
         }
         assert!(table.words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
     }

@@ -1,7 +1,7 @@
 //! The mesh: a bounded queue for each ordered pair of shards, and the doorbells after them.
 //!
 //! Nothing on a shard ever waits: it pushes or is told that the queue is full. What crosses is a
-//! [`Broadcast`], one pointer. Doorbells are rung once a turn, when all is queued.
+//! [`Parcel`], two words. Doorbells are rung once a turn, when all is queued.
 //!
 //! A queue is bounded in number and in bytes. The pushing end knows how many bytes it has ever
 //! pushed and the other writes down how many it has ever taken; so each number has one writer, and
@@ -10,10 +10,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use crate::message::Broadcast;
-use crate::shard::links::remote::Remote;
+use super::parcel::Parcel;
+use super::remote::Remote;
 
 /// One shard's end of the mesh.
 pub(crate) struct Mesh {
@@ -24,12 +24,14 @@ pub(crate) struct Mesh {
     max_bytes: usize,
     /// Where the next [`receive`](Self::receive) begins, so that no origin comes always first.
     first: usize,
-    /// Broadcasts pushed to other shards since the start.
-    pub(crate) pushes: u64,
+    /// Some doorbell is still to be rung.
+    has_unrung: bool,
+    /// Parcels pushed to other shards since the start.
+    pushes: u64,
 }
 
 struct Outgoing {
-    queue: Sender<Broadcast>,
+    queue: Sender<Parcel>,
     remote: Arc<Remote>,
     /// Something was pushed since its doorbell was rung.
     unrung: bool,
@@ -41,7 +43,7 @@ struct Outgoing {
 }
 
 struct Incoming {
-    queue: Receiver<Broadcast>,
+    queue: Receiver<Parcel>,
     taken: Arc<AtomicU64>,
 }
 
@@ -54,6 +56,7 @@ pub(crate) fn connect(remotes: &[Arc<Remote>], max_queue: usize, max_bytes: usiz
             incoming: (0..shards).map(|_| None).collect(),
             max_bytes,
             first,
+            has_unrung: false,
             pushes: 0,
         })
         .collect();
@@ -71,42 +74,56 @@ pub(crate) fn connect(remotes: &[Arc<Remote>], max_queue: usize, max_bytes: usiz
 }
 
 impl Mesh {
-    /// Queues a broadcast for another shard; false when its queue is full. To itself: nothing.
+    /// Queues a parcel for another shard.
     ///
     /// One that is larger than all of them together may be still finds its way when none waits.
-    pub(crate) fn push(&mut self, shard: usize, broadcast: &Broadcast) -> bool {
-        let Some(outgoing) = &mut self.outgoing[shard] else { return true };
-        let size = broadcast.size() as u64;
+    ///
+    /// # Errors
+    ///
+    /// Gives it back when the queue is full, or the shard has ended.
+    ///
+    /// # Panics
+    ///
+    /// When it is for the shard itself.
+    pub(crate) fn push(
+        &mut self,
+        shard: usize,
+        parcel: Parcel,
+    ) -> Result<(), TrySendError<Parcel>> {
+        let outgoing = self.outgoing[shard].as_mut().expect("a shard has no queue to itself");
+        let size = parcel.size() as u64;
         // Relaxed: the queue itself says what can be taken. This is about memory only.
         let waiting = outgoing.pushed - outgoing.taken.load(Ordering::Relaxed);
         if waiting > 0 && waiting + size > self.max_bytes as u64 {
-            return false;
+            return Err(TrySendError::Full(parcel));
         }
-        let pushed = outgoing.queue.try_send(broadcast.clone()).is_ok();
-        if pushed {
-            outgoing.pushed += size;
-            self.pushes += 1;
-            outgoing.unrung = true;
-        }
-        pushed
+        outgoing.queue.try_send(parcel)?;
+        outgoing.pushed += size;
+        outgoing.unrung = true;
+        self.pushes += 1;
+        self.has_unrung = true;
+        Ok(())
     }
 
     /// Rings those to whom something was pushed. Once, at the end of a turn.
     pub(crate) fn ring(&mut self) {
+        if !std::mem::take(&mut self.has_unrung) {
+            return;
+        }
         for outgoing in self.outgoing.iter_mut().flatten().filter(|outgoing| outgoing.unrung) {
             outgoing.unrung = false;
-            outgoing.remote.doorbell.ring();
+            outgoing.remote.ring();
         }
     }
 
     /// Takes what others have queued for this shard, at most `max` of each in one go.
-    pub(crate) fn receive(&mut self, max: usize, broadcasts: &mut Vec<Broadcast>) {
+    pub(crate) fn receive(&mut self, max: usize, parcels: &mut Vec<Parcel>) {
         let shards = self.incoming.len();
         for step in 0..shards {
             if let Some(incoming) = &self.incoming[(self.first + step) % shards] {
-                let before = broadcasts.len();
-                broadcasts.extend(incoming.queue.try_iter().take(max));
-                let bytes: usize = broadcasts[before..].iter().map(Broadcast::size).sum();
+                let before = parcels.len();
+                parcels.extend(incoming.queue.try_iter().take(max));
+                let bytes: usize = parcels[before..].iter().map(Parcel::size).sum();
                 if bytes > 0 {
                     // No other shard writes here, so nothing comes between the two.
                     let taken = incoming.taken.load(Ordering::Relaxed);
@@ -124,7 +141,67 @@ impl Mesh {
         self.outgoing.iter().flatten().map(|to| waiting(to) as usize).sum()
     }
 
+    /// Parcels pushed to other shards since the start.
+    pub(crate) fn pushes(&self) -> u64 {
+        self.pushes
+    }
+
+    /// Nothing waits for this shard.
     pub(crate) fn is_empty(&self) -> bool {
         self.incoming.iter().flatten().all(|incoming| incoming.queue.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use crate::io::Doorbell;
+    use crate::message::{Broadcast, Payload};
+
+    /// Two shards' ends.
+    fn pair(max_queue: usize, max_bytes: usize) -> [Mesh; 2] {
+        let remotes: Vec<_> = (0..2)
+            .map(|shard| {
+                let doorbell = Arc::new(Doorbell::new().expect("a descriptor is left"));
+                Arc::new(Remote::new(shard, doorbell, &Limits::default()).0)
+            })
+            .collect();
+        connect(&remotes, max_queue, max_bytes).try_into().ok().expect("two")
+    }
+
+    fn parcel(bytes: usize) -> Parcel {
+        Parcel::Broadcast(Broadcast::new("t", "e", Payload::binary(vec![0; bytes]), None))
+    }
+
+    fn received(mesh: &mut Mesh) -> usize {
+        let mut parcels = Vec::new();
+        mesh.receive(usize::MAX, &mut parcels);
+        parcels.len()
+    }
+
+    #[test]
+    fn a_queue_is_bounded_in_number() {
+        let [mut from, mut to] = pair(2, usize::MAX);
+        assert!(from.push(1, parcel(0)).is_ok() && from.push(1, parcel(0)).is_ok());
+        assert!(matches!(from.push(1, parcel(0)), Err(TrySendError::Full(_))));
+        assert_eq!((received(&mut to), from.pushes()), (2, 2));
+        assert!(from.push(1, parcel(0)).is_ok() && to.incoming[1].is_none());
+    }
+
+    #[test]
+    fn a_queue_is_bounded_in_bytes_but_for_one_that_is_larger_by_itself() {
+        let [mut from, mut to] = pair(16, 1_000);
+        assert!(from.push(1, parcel(5_000)).is_ok(), "none waits");
+        assert!(matches!(from.push(1, parcel(0)), Err(TrySendError::Full(_))));
+        assert_eq!(received(&mut to), 1);
+        assert!(from.push(1, parcel(0)).is_ok());
+    }
+
+    #[test]
+    fn a_shard_that_has_ended_is_not_taken_for_one_that_is_slow() {
+        let [mut from, to] = pair(2, 1_000);
+        drop(to);
+        assert!(matches!(from.push(1, parcel(0)), Err(TrySendError::Disconnected(_))));
     }
 }

@@ -1,7 +1,206 @@
-//! Other shards and other threads: the ways in and out of a shard that are no client's.
+//! Links: the ways between a shard and what is no client of its own: other shards, other threads.
+//!
+//! ```text
+//!  another shard ── mesh ───┐
+//!                           ├─▶ this shard, between its clients' bytes and its timers
+//!  any other thread ─ remote┘
+//! ```
+//!
+//! What crosses is a [`Parcel`]. `interest` says which shards want a topic, and
+//! [`Shared::forward`] is the one author of "to everyone else on this node". A broadcast that finds
+//! a queue full is a gap, of which the shard's channels are told by a way of its own (`gaps`).
+//!
+//! **Promises**: nobody waits for a queue; each is bounded; what did not fit is counted, and whoever
+//! missed a broadcast is told.
 
-pub(crate) mod gaps;
-pub(crate) mod interest;
-pub(crate) mod mesh;
-pub(crate) mod remote;
-pub(crate) mod wakers;
+mod interest;
+mod mesh;
+mod parcel;
+
+mod gaps;
+mod remote;
+mod wakers;
+mod watched;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crossbeam_channel::TrySendError;
+
+use super::blocking::Pool;
+use crate::message::{Broadcast, BroadcastError};
+use crate::telemetry::{Event, Tally, Telemetry};
+
+pub(crate) use gaps::GapInbox;
+pub(crate) use interest::{Interest, OwnInterest};
+pub(crate) use mesh::{Mesh, connect};
+pub(crate) use parcel::{Info, LateFrame, Parcel};
+pub(crate) use remote::{Here, Inbox, Remote, Sent};
+pub(crate) use wakers::{Alarm, Woken};
+
+/// What all shards of an endpoint share.
+pub(crate) struct Shared {
+    pub(crate) remotes: Vec<Arc<Remote>>,
+    pub(crate) interest: Arc<Interest>,
+    pub(crate) blocking: Pool,
+    /// The server is to end. Each shard sees it in its next turn.
+    stopping: AtomicBool,
+    /// Shards that have ended.
+    ended: AtomicUsize,
+    /// Connections that all shards have admitted.
+    pub(crate) connections: AtomicUsize,
+    /// Where each shard counts.
+    pub(crate) tallies: Vec<Arc<Tally>>,
+}
+
+impl Shared {
+    pub(crate) fn new(remotes: Vec<Arc<Remote>>, blocking: Pool) -> Self {
+        let shards = remotes.len();
+        Self {
+            remotes,
+            interest: Arc::new(Interest::new(shards)),
+            blocking,
+            stopping: AtomicBool::new(false),
+            ended: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            tallies: (0..shards).map(|_| Arc::default()).collect(),
+        }
+    }
+
+    /// Tells every shard to close its sockets and to end.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        for remote in &self.remotes {
+            remote.ring();
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// A shard has ended.
+    pub(crate) fn count_end(&self) {
+        self.ended.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether no shard is left.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst) >= self.remotes.len()
+    }
+
+    /// Hands a broadcast to the shards that have subscribers, but `except`: by `send`, which says
+    /// what became of it on its way to one. Those that miss it are told so.
+    fn forward(
+        &self,
+        broadcast: &Broadcast,
+        except: Option<usize>,
+        mut send: impl FnMut(usize) -> Sent,
+    ) -> Result<(), BroadcastError> {
+        let mut missed = 0;
+        for shard in self.interest.interested(broadcast.topic()) {
+            if Some(shard) != except && send(shard) == Sent::Missed {
+                self.remotes[shard].miss(broadcast);
+                missed += 1;
+            }
+        }
+        if missed == 0 { Ok(()) } else { Err(BroadcastError::Overloaded { shards: missed }) }
+    }
+
+    /// Hands a broadcast to every shard that has subscribers, from a thread that is none of them.
+    ///
+    /// # Errors
+    ///
+    /// When the inbox of at least one was full. All others have it.
+    pub(crate) fn broadcast(&self, broadcast: &Broadcast) -> Result<(), BroadcastError> {
+        self.forward(broadcast, None, |shard| {
+            sent(&self.remotes[shard].send(Parcel::Broadcast(broadcast.clone())))
+        })
+    }
+}
+
+fn sent(result: &Result<(), TrySendError<Parcel>>) -> Sent {
+    match result {
+        Ok(()) => Sent::Queued,
+        Err(TrySendError::Full(_)) => Sent::Missed,
+        Err(TrySendError::Disconnected(_)) => Sent::Gone,
+    }
+}
+
+/// A shard's own ways to the others.
+pub(crate) struct Links {
+    shared: Arc<Shared>,
+    remote: Arc<Remote>,
+    mesh: Mesh,
+    telemetry: Telemetry,
+}
+
+impl Links {
+    pub(crate) fn new(shared: Arc<Shared>, shard: usize, mesh: Mesh, telemetry: Telemetry) -> Self {
+        let remote = shared.remotes[shard].clone();
+        Self { shared, remote, mesh, telemetry }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// This shard as others see it.
+    pub(crate) fn remote(&self) -> &Arc<Remote> {
+        &self.remote
+    }
+
+    /// Hands a broadcast to the other shards that have subscribers.
+    ///
+    /// # Errors
+    ///
+    /// When the queue to at least one was full. All others have it.
+    pub(crate) fn forward(&mut self, broadcast: &Broadcast) -> Result<(), BroadcastError> {
+        let Self { shared, remote, mesh, telemetry } = self;
+        if shared.remotes.len() == 1 {
+            return Ok(());
+        }
+        shared.forward(broadcast, Some(remote.shard), |shard| {
+            let sent = sent(&mesh.push(shard, Parcel::Broadcast(broadcast.clone())));
+            if sent == Sent::Missed {
+                telemetry.tell(Event::MeshFull);
+            }
+            sent
+        })
+    }
+
+    /// Sends a parcel to another shard.
+    ///
+    /// # Errors
+    ///
+    /// Gives it back: the queue is full, or the shard is gone.
+    pub(crate) fn send(
+        &mut self,
+        shard: usize,
+        parcel: Parcel,
+    ) -> Result<(), TrySendError<Parcel>> {
+        self.mesh.push(shard, parcel)
+    }
+
+    /// Takes what others have sent by the mesh, at most `max` of each.
+    pub(crate) fn receive(&mut self, max: usize, parcels: &mut Vec<Parcel>) {
+        self.mesh.receive(max, parcels);
+    }
+
+    /// Wakes those to whom something was sent. Once, at the end of a turn.
+    pub(crate) fn ring(&mut self) {
+        self.mesh.ring();
+        self.telemetry.tally().mesh_pushes.set(self.mesh.pushes());
+    }
+
+    /// Nothing waits in the mesh for this shard.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.mesh.is_empty()
+    }
+
+    /// Bytes that others have not taken.
+    #[cfg(feature = "testing")]
+    pub(crate) fn bytes(&self) -> usize {
+        self.mesh.bytes()
+    }
+}

@@ -5,9 +5,10 @@ use std::collections::{HashSet, VecDeque};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::io::{Completion, ConnectionId, Io, Taken, Unsent};
+use crate::io::{Completion, ConnectionId, Doorbell, Io, Rest, Taken, Unsent};
 use crate::testing::Random;
 
 /// One TCP connection, seen from between its two ends.
@@ -111,6 +112,8 @@ pub(super) struct Kernel {
     pub(super) accepts_late: bool,
     /// How often the kernel was asked for anything that costs a system call for a batch.
     pub(super) batches: usize,
+    /// The shard sleeps, and until when.
+    pub(super) asleep: Option<Option<Instant>>,
 }
 
 struct Slot {
@@ -140,6 +143,7 @@ impl Kernel {
             is_accepting: true,
             accepts_late: false,
             batches: 0,
+            asleep: None,
         }
     }
 
@@ -261,14 +265,19 @@ impl Kernel {
 /// The kernel as the shard sees it.
 pub(super) struct SimulatedIo {
     kernel: Rc<RefCell<Kernel>>,
+    doorbell: Arc<Doorbell>,
     now: Instant,
     lent: Vec<u8>,
 }
 
 impl SimulatedIo {
-    pub(super) fn new(clock: &Rc<Cell<Instant>>, seed: u64) -> (Self, Rc<RefCell<Kernel>>) {
+    pub(super) fn new(
+        clock: &Rc<Cell<Instant>>,
+        doorbell: Arc<Doorbell>,
+        seed: u64,
+    ) -> (Self, Rc<RefCell<Kernel>>) {
         let kernel = Rc::new(RefCell::new(Kernel::new(clock.clone(), seed)));
-        (Self { kernel: kernel.clone(), now: clock.get(), lent: Vec::new() }, kernel)
+        (Self { kernel: kernel.clone(), doorbell, now: clock.get(), lent: Vec::new() }, kernel)
     }
 }
 
@@ -310,11 +319,11 @@ impl Io for SimulatedIo {
         &mut self,
         sends: impl Iterator<Item = (ConnectionId, &'a [u8])>,
         unsent: &mut Vec<Unsent>,
+        rest: Option<Rest<'_>>,
     ) {
         let mut kernel = self.kernel.borrow_mut();
         let kernel = &mut *kernel;
         assert!(kernel.gathered.is_empty(), "a send before all completions were taken");
-        kernel.batches += 1;
         let mut sent = HashSet::new();
         for (id, bytes) in sends {
             assert!(sent.insert(id), "{id:?} twice in one batch");
@@ -327,6 +336,13 @@ impl Io for SimulatedIo {
                 Ok(written) => unsent.push(Unsent { id, written, broken: false }),
                 Err(()) => unsent.push(Unsent { id, written: 0, broken: true }),
             }
+        }
+        kernel.batches += usize::from(!sent.is_empty());
+        if let Some(Rest { until, is_idle }) = rest.filter(|_| unsent.is_empty()) {
+            // As the rings do it: whoever has something for the shard knows that it must be woken,
+            // and then it looks once more.
+            self.doorbell.announce();
+            kernel.asleep = is_idle().then_some(until);
         }
     }
 

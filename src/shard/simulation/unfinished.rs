@@ -108,7 +108,7 @@ fn a_client_whose_messages_are_cut_anew_each_time_is_not_the_oldest() {
         world.run();
     }
     let core = world.core(0);
-    assert!(core.unfinished.marks() < 200, "{} marks", core.unfinished.marks());
+    assert!(core.marks() < 200, "{} marks", core.marks());
     drop(core);
     begin_message(&mut world.connect(0, Version::V2), 4_000);
     world.run();

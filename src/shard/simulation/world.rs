@@ -11,10 +11,11 @@ use super::kernel::{Kernel, SimulatedIo};
 use crate::config::Limits;
 use crate::endpoint::Builder;
 use crate::handle::Handle;
-use crate::shard::counters::ShardCounts;
-use crate::shard::holdings::Holdings;
-use crate::shard::topics::slices::SLICE;
-use crate::shard::{Core, Next, Parts, Shard, Shared, start};
+use crate::shard::core::Core;
+use crate::shard::links::Shared;
+use crate::shard::topics::SLICE;
+use crate::shard::{Next, Parts, Shard, start};
+use crate::telemetry::{Holdings, ShardCounts};
 use crate::testing::{Random, Version};
 
 pub(super) struct World {
@@ -69,7 +70,8 @@ impl World {
         let clock = Rc::new(Cell::new(Instant::now()));
         let mut random = Random::new(seed);
         let lanes = parts.into_iter().map(|parts| {
-            let (io, kernel) = SimulatedIo::new(&clock, random.next());
+            let doorbell = shared.remotes[parts.shard].doorbell.clone();
+            let (io, kernel) = SimulatedIo::new(&clock, doorbell, random.next());
             let parts = Parts { slice, ..parts };
             Lane { shard: Some(Shard::new(io, parts, &mounts)), kernel, state: State::Awake }
         });
@@ -89,7 +91,7 @@ impl World {
     }
 
     pub(super) fn counts(&self, shard: usize) -> ShardCounts {
-        self.shared.counters[shard].load()
+        self.shared.tallies[shard].load()
     }
 
     /// The tables of a shard that has not ended.
@@ -103,11 +105,10 @@ impl World {
 
     /// The shards that want to hear of a topic, as far as the others know.
     pub(super) fn interested(&self, topic: &str) -> Vec<usize> {
-        let interest = &self.shared.interest;
-        if !interest.is_shared() {
+        if self.lanes.len() == 1 {
             return Vec::new();
         }
-        interest.shards(interest.slot(topic)).collect()
+        self.shared.interest.interested(topic).collect()
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -196,7 +197,7 @@ impl Lane {
         match (self.state, &self.shard) {
             (State::Awake, _) => true,
             (State::Asleep(until), Some(shard)) => {
-                !shard.local.remote.doorbell.is_parked()
+                !shard.local.here.remote.doorbell.is_parked()
                     || self.kernel.borrow().has_news()
                     || until.is_some_and(|until| until <= now)
             }
@@ -206,16 +207,15 @@ impl Lane {
 
     fn turn(&mut self) {
         let shard = self.shard.as_mut().expect("it has not ended");
-        let doorbell = shard.local.remote.doorbell.clone();
-        doorbell.withdraw();
-        self.state = match shard.turn() {
-            Next::Turn => State::Awake,
-            Next::Sleep(until) => {
-                let (_, is_idle) = shard.parts_to_sleep();
-                doorbell.announce();
-                if is_idle() { State::Asleep(until) } else { State::Awake }
-            }
-            Next::End => {
+        let _entered = shard.local.enter();
+        shard.local.here.remote.doorbell.withdraw();
+        let next = shard.turn();
+        shard.local.core.borrow_mut().check();
+        let asleep = self.kernel.borrow_mut().asleep.take();
+        self.state = match (next, asleep) {
+            (Next::Turn, None) => State::Awake,
+            (Next::Turn, Some(until)) => State::Asleep(until),
+            (Next::End, _) => {
                 self.shard = None;
                 State::Ended
             }

@@ -23,51 +23,14 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 
+use super::outgoing::{Outgoing, ShardFrames};
+use super::subscribers::{Kind, Subscriber};
 use crate::message::Broadcast;
-use crate::protocol::phoenix::{EncodeError, Version};
-use crate::shard::lines::send_queue::{Frame, MAX_WRITE};
-use crate::shard::topics::{Kind, Subscriber};
-
-/// A broadcast as a shard hands it out.
-pub(crate) struct Outgoing {
-    pub(crate) message: Broadcast,
-    /// It was missed, and that is what its subscribers are told.
-    pub(crate) is_gap: bool,
-    /// It could not be encoded for somebody, and that was said.
-    pub(crate) has_failed: bool,
-    /// Which of its topic's it is, while it is on its way in slices.
-    number: u64,
-    /// Made once each, and counted without atomics.
-    frames: [Option<Frame>; 2],
-}
-
-impl Outgoing {
-    pub(crate) fn new(message: &Broadcast) -> Self {
-        let message = message.clone();
-        Self { message, is_gap: false, has_failed: false, number: 0, frames: [None, None] }
-    }
-
-    pub(crate) fn gap(missed: &Broadcast) -> Self {
-        Self { is_gap: true, ..Self::new(missed) }
-    }
-
-    #[inline]
-    pub(crate) fn frame(&mut self, version: Version) -> Result<&Frame, EncodeError> {
-        let frame = &mut self.frames[version as usize];
-        if frame.is_none() {
-            *frame = Some(Rc::new(self.message.frame(version)?));
-        }
-        Ok(frame.as_ref().expect("just made"))
-    }
-
-    pub(crate) fn size(&self) -> usize {
-        self.message.size()
-    }
-}
+use crate::shard::lines::{Frame, MAX_WRITE};
 
 /// See the module's page.
 #[derive(Default)]
-pub(crate) struct Fanout {
+pub(super) struct Fanout {
     /// The oldest first; so many of them as `wave` says are served now.
     broadcasts: VecDeque<Outgoing>,
     wave: usize,
@@ -78,8 +41,8 @@ pub(crate) struct Fanout {
     next: u64,
     /// Who is ahead, by place.
     ahead: HashMap<u32, Ahead>,
-    /// The wave as one write, for each version, when somebody has wanted it.
-    joined: [Option<Frame>; 2],
+    /// The wave as one write, when somebody has wanted it.
+    joined: ShardFrames,
     bytes: usize,
 }
 
@@ -91,7 +54,7 @@ struct Ahead {
 }
 
 /// What the cursor has come to.
-pub(crate) enum Step {
+pub(super) enum Step {
     /// A subscriber, and which broadcasts he is to get now.
     Serve(Subscriber, Range<usize>),
     /// Everyone has had everything.
@@ -99,9 +62,9 @@ pub(crate) enum Step {
 }
 
 impl Fanout {
-    pub(crate) fn push(&mut self, outgoing: Outgoing) {
+    pub(super) fn push(&mut self, outgoing: Outgoing) {
         self.bytes += outgoing.size();
-        self.broadcasts.push_back(Outgoing { number: self.next, ..outgoing });
+        self.broadcasts.push_back(outgoing.numbered(self.next));
         self.next += 1;
         // A wave that nobody has had yet takes it along.
         if self.cursor == 0 {
@@ -110,17 +73,17 @@ impl Fanout {
     }
 
     /// Bytes of all broadcasts that are on their way.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The place of the subscriber who is served next.
-    pub(crate) fn cursor(&self) -> usize {
+    pub(super) fn cursor(&self) -> usize {
         self.cursor
     }
 
     /// Bytes that the wave has for each subscriber.
-    pub(crate) fn wave_bytes(&self) -> usize {
+    pub(super) fn wave_bytes(&self) -> usize {
         self.wave_bytes
     }
 
@@ -128,7 +91,7 @@ impl Fanout {
     ///
     /// Whoever is ahead of it may have been told, and missed another since: he is told again. Not so
     /// those whom the cursor has passed, and so there must be another word for them.
-    pub(crate) fn join_gap(&mut self, missed: &Broadcast) -> bool {
+    pub(super) fn join_gap(&mut self, missed: &Broadcast) -> bool {
         let has_begun = self.cursor > 0 && self.wave == self.broadcasts.len();
         let Some(last) = self.broadcasts.back_mut() else { return false };
         // Sockets look at the event, and go by this one.
@@ -142,13 +105,13 @@ impl Fanout {
     }
 
     /// The broadcasts at these places in the queue.
-    pub(crate) fn range_mut(&mut self, range: Range<usize>) -> impl Iterator<Item = &mut Outgoing> {
+    pub(super) fn range_mut(&mut self, range: Range<usize>) -> impl Iterator<Item = &mut Outgoing> {
         self.broadcasts.range_mut(range)
     }
 
     /// Moves the cursor on by one subscriber.
     #[inline]
-    pub(crate) fn step(&mut self, subscribers: &mut [Subscriber]) -> Step {
+    pub(super) fn step(&mut self, subscribers: &mut [Subscriber]) -> Step {
         while self.cursor >= subscribers.len() {
             self.end_wave();
             if self.broadcasts.is_empty() {
@@ -170,7 +133,7 @@ impl Fanout {
     }
 
     /// All that is on its way to the subscriber at this place, who is ahead from here on.
-    pub(crate) fn catch_up(
+    pub(super) fn catch_up(
         &mut self,
         subscribers: &mut [Subscriber],
         place: u32,
@@ -190,20 +153,20 @@ impl Fanout {
     }
 
     /// Has a subscriber get nothing of what is on its way.
-    pub(crate) fn put_ahead(&mut self, entry: &mut Subscriber, place: u32) {
+    pub(super) fn put_ahead(&mut self, entry: &mut Subscriber, place: u32) {
         let kind = self.kind(*entry, place);
         self.ahead.insert(place, Ahead { kind, until: self.next });
         entry.kind = Kind::Ahead;
     }
 
     /// A subscriber's kind, which his entry does not say while he is ahead.
-    pub(crate) fn kind(&self, entry: Subscriber, place: u32) -> Kind {
+    pub(super) fn kind(&self, entry: Subscriber, place: u32) -> Kind {
         if entry.kind == Kind::Ahead { self.ahead[&place].kind } else { entry.kind }
     }
 
     /// The subscriber at `place` leaves. If he has had the wave, the last of those who have takes his
     /// place, and then it is that one's place which is free: this says whose.
-    pub(crate) fn leave(&mut self, place: u32) -> Option<u32> {
+    pub(super) fn leave(&mut self, place: u32) -> Option<u32> {
         self.ahead.remove(&place);
         if (place as usize) >= self.cursor {
             return None;
@@ -213,14 +176,20 @@ impl Fanout {
     }
 
     /// One who is ahead has moved.
-    pub(crate) fn moved(&mut self, from: u32, to: u32) {
+    pub(super) fn moved(&mut self, from: u32, to: u32) {
         if let Some(ahead) = self.ahead.remove(&from) {
             self.ahead.insert(to, ahead);
         }
     }
 
+    /// How many are ahead.
+    #[cfg(any(test, debug_assertions))]
+    pub(super) fn ahead(&self) -> usize {
+        self.ahead.len()
+    }
+
     /// Has everyone who is ahead be as the others: there is nothing more to be ahead of.
-    pub(crate) fn end(mut self, subscribers: &mut [Subscriber]) {
+    pub(super) fn end(mut self, subscribers: &mut [Subscriber]) {
         for (place, ahead) in self.ahead.drain() {
             subscribers[place as usize].kind = ahead.kind;
         }
@@ -228,20 +197,19 @@ impl Fanout {
 
     /// The wave as one write, for a subscriber who is to get all of it.
     #[inline]
-    pub(crate) fn joined(&mut self, to: Subscriber, range: &Range<usize>) -> Option<&Frame> {
+    pub(super) fn joined(&mut self, to: Subscriber, range: &Range<usize>) -> Option<&Frame> {
         if self.wave < 2 || to.kind != Kind::Fastlane || range.start > 0 {
             return None;
         }
-        let wave = self.broadcasts.iter_mut().take(self.wave);
-        let joined = &mut self.joined[to.version as usize];
-        if joined.is_none() {
-            let mut frames = BytesMut::with_capacity(self.wave_bytes);
-            for outgoing in wave {
-                frames.extend_from_slice(outgoing.frame(to.version).ok()?);
+        let Self { broadcasts, joined, wave, wave_bytes, .. } = self;
+        let join = || {
+            let mut frames = BytesMut::with_capacity(*wave_bytes);
+            for outgoing in broadcasts.iter_mut().take(*wave) {
+                frames.extend_from_slice(outgoing.frame(to.encoding)?);
             }
-            *joined = Some(Rc::new(frames.freeze()));
-        }
-        joined.as_ref()
+            Ok(Rc::new(frames.freeze()))
+        };
+        joined.of(to.encoding, join).ok()
     }
 
     /// Where in the queue stands what one who is ahead is to get first.
@@ -260,7 +228,7 @@ impl Fanout {
 
     /// Takes into the wave what fits.
     fn widen(&mut self) {
-        self.joined = [None, None];
+        self.joined.clear();
         while let Some(next) = self.broadcasts.get(self.wave) {
             let size = self.wave_bytes + next.size();
             // The word of a gap is no frame, so that nothing can be joined to it.

@@ -1,82 +1,135 @@
-//! The topic table: who on this shard gets what is broadcast on a topic.
+//! Topics: who on this shard gets what is broadcast, and what is on its way to them.
 //!
-//! Subscribers of a topic are a dense array of 16-byte entries, so that a fan-out walks memory in
-//! order. Each subscriber knows its place in the array, so that leaving is a swap with the last;
-//! whoever is moved by it is told its new place. A topic that is just being served in slices has a
-//! [`Fanout`], which minds who has been served.
+//! ```text
+//!  broadcast ─▶ dispatch ─┬─ a small topic: served at once ───────────────┐
+//!                         └─ a big one: fanout ─▶ slices, a part a turn ──┴▶ Audience
+//! ```
+//!
+//! Who stands in a topic is not known here. The topics know places, their order, and what each is
+//! still to get; to whoever stands there they speak as their [`Audience`].
+//!
+//! **Order.** What a client gets by any other way comes behind what was broadcast to it before. So
+//! before anything else is queued for it, it is [caught up](Topics::catch_up): its channels get at
+//! once what is on its way to them. Only two topics that are both on their way in slices may
+//! overtake one another.
+//!
+//! **Promises**, which [`Topics::check`] looks at: a topic is there as long as it is held, and is
+//! found by its name; one with subscribers is marked in the interest table; one with a fan-out stands
+//! in line to be served, once, and the bytes of all of them are what the line says. Whoever moves
+//! within a topic is told so, as [`Audience::moved`], before anything else happens.
 
-pub(crate) mod broadcast;
-pub(crate) mod fanout;
-pub(crate) mod slices;
+mod subscribers;
+
+mod dispatch;
+
+mod fanout;
+mod outgoing;
+mod slices;
+
+#[cfg(test)]
+mod model;
 
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::rc::Rc;
 
-use crate::io::ConnectionId;
-use crate::protocol::phoenix::Version;
-use crate::shard::table::Table;
-use crate::shard::topics::fanout::Fanout;
+use smallvec::SmallVec;
+
+use super::lines::Frame;
+use super::links::OwnInterest;
+use super::table::Table;
+use crate::message::{Broadcast, LineId, ProcessId};
+use crate::telemetry::Telemetry;
+use slices::Slices;
+use subscribers::{Moved, Removed, Topic};
+
+pub(crate) use slices::SLICE;
+pub(crate) use subscribers::{Kind, Subscriber};
 
 /// A topic of this shard, for as long as somebody holds it (see [`Topics::hold`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TopicIndex(u32);
 
-/// One entry of a topic's array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Subscriber {
-    /// The connection that gets the frame, or whose channel gets the broadcast.
-    pub(crate) connection: ConnectionId,
-    /// The process in its table; of no meaning for [`Kind::Socket`].
-    pub(crate) process: u32,
-    pub(crate) mount: u8,
-    pub(crate) route: u8,
-    pub(crate) kind: Kind,
-    pub(crate) version: Version,
+#[cfg(test)]
+impl TopicIndex {
+    /// The first that there is in a table.
+    pub(crate) const FIRST: Self = Self(0);
 }
 
-/// How a subscriber takes a broadcast.
+/// A subscriber's place: in which topic, and where among those who stand there.
+pub(crate) type Seat = (TopicIndex, u32);
+
+/// Whoever may stand in a topic, as the topics see them.
+pub(crate) trait Audience {
+    /// Queues a finished frame, or those of several broadcasts in one, past the channel.
+    fn frame(&mut self, to: Subscriber, frame: &Frame, broadcasts: usize);
+
+    /// Puts the message itself into a mailbox.
+    fn mail(&mut self, to: Subscriber, how: Delivery, message: &Broadcast);
+
+    /// Whether an intercepting channel wants this event for itself.
+    fn intercepts(&self, who: Subscriber, event: &str) -> bool;
+
+    /// Closes a socket that stands in the topic of its id.
+    fn disconnect(&mut self, line: LineId);
+
+    /// The channels of a client.
+    fn channels(&mut self, line: LineId) -> SmallVec<[ProcessId; 4]>;
+
+    /// Where a channel stands: in its own topic, and in those it has subscribed to.
+    fn seats(&mut self, process: ProcessId) -> SmallVec<[Seat; 2]>;
+
+    /// A subscriber stands somewhere else from here on.
+    fn moved(&mut self, who: Subscriber, topic: TopicIndex, from: u32, to: u32);
+
+    /// Has the processor fetch what it will take to serve a client, which is soon.
+    fn prefetch(&self, line: LineId);
+}
+
+/// How a message comes into a mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A joined channel: the finished frame goes to its connection, past the channel.
-    Fastlane,
-    /// The same, but the channel intercepts some events.
-    Intercepting,
-    /// A channel that subscribed to a topic besides its own: its callback gets it.
-    Plain,
-    /// A socket, subscribed to its id: the event `disconnect` closes it.
-    Socket,
-    /// One of the above, of which the topic's [`Fanout`] says more: it has had broadcasts, or is not
-    /// to have some, that others are still to get.
-    Ahead,
+pub(crate) enum Delivery {
+    /// The channel intercepts it.
+    Out,
+    /// It is of another topic, which the channel has subscribed to.
+    Broadcast,
+    /// It was missed.
+    Gap,
 }
 
 /// The topics of one shard.
 pub(crate) struct Topics {
     by_name: HashMap<Rc<str>, TopicIndex, RandomState>,
     entries: Table<Topic>,
+    slices: Slices,
+    interest: OwnInterest,
+    telemetry: Telemetry,
 }
 
-struct Topic {
-    name: Rc<str>,
-    /// Processes that are joining or joined, and subscriptions.
-    holders: u32,
-    subscribers: Vec<Subscriber>,
-    /// How many of them take frames of each version, past any channel.
-    fastlanes: [u32; 2],
-    /// What is on its way to them, if that takes more than a turn.
-    fanout: Option<Box<Fanout>>,
-}
-
+/// What is known of the topics, and their coming and going.
 impl Topics {
-    pub(crate) fn new() -> Self {
-        Self { by_name: HashMap::default(), entries: Table::default() }
+    /// None yet. A turn serves big topics `slice` writes in all, and each may have `max_queue` bytes
+    /// on their way.
+    pub(crate) fn new(
+        slice: usize,
+        max_queue: usize,
+        interest: OwnInterest,
+        telemetry: Telemetry,
+    ) -> Self {
+        Self {
+            by_name: HashMap::default(),
+            entries: Table::default(),
+            slices: Slices::new(slice, max_queue),
+            interest,
+            telemetry,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
+    #[inline]
     pub(crate) fn find(&self, name: &str) -> Option<TopicIndex> {
         self.by_name.get(name).copied()
     }
@@ -86,26 +139,9 @@ impl Topics {
         self.by_name.values().copied().collect()
     }
 
+    #[inline]
     pub(crate) fn name(&self, index: TopicIndex) -> &Rc<str> {
         &self.entries[index.0 as usize].name
-    }
-
-    pub(crate) fn subscribers(&self, index: TopicIndex) -> &[Subscriber] {
-        &self.entries[index.0 as usize].subscribers
-    }
-
-    pub(crate) fn subscribers_mut(&mut self, index: TopicIndex) -> &mut [Subscriber] {
-        &mut self.entries[index.0 as usize].subscribers
-    }
-
-    /// Whether some subscriber takes frames of this version, past his channel.
-    pub(crate) fn has_fastlane(&self, index: TopicIndex, version: Version) -> bool {
-        self.entries[index.0 as usize].fastlanes[version as usize] > 0
-    }
-
-    /// What is on its way to the subscribers, beyond this turn.
-    pub(crate) fn fanout(&mut self, index: TopicIndex) -> &mut Option<Box<Fanout>> {
-        &mut self.entries[index.0 as usize].fanout
     }
 
     /// Finds or makes the topic; it stays until as many [`release`](Self::release) have followed.
@@ -115,25 +151,24 @@ impl Topics {
             return index;
         }
         let name: Rc<str> = name.into();
-        let entry = Topic {
-            name: name.clone(),
-            holders: 1,
-            subscribers: Vec::new(),
-            fastlanes: [0; 2],
-            fanout: None,
-        };
-        let index = TopicIndex(u32::try_from(self.entries.insert(entry)).expect("topics fit u32"));
+        let place = self.entries.insert(Topic::new(name.clone()));
+        let index = TopicIndex(u32::try_from(place).expect("topics fit u32"));
         self.by_name.insert(name, index);
         index
     }
 
+    /// Lets go of a topic that was held.
+    ///
+    /// # Panics
+    ///
+    /// When it was the last who held it, and somebody still subscribes to it.
     pub(crate) fn release(&mut self, index: TopicIndex) {
         let topic = &mut self.entries[index.0 as usize];
         topic.holders -= 1;
         if topic.holders > 0 {
             return;
         }
-        assert!(topic.subscribers.is_empty(), "a topic nobody holds has no subscribers");
+        assert!(topic.is_empty(), "a topic nobody holds has no subscribers");
         let topic = self.entries.remove(index.0 as usize);
         self.by_name.remove(&topic.name);
         if self.by_name.capacity() > 64 && self.by_name.len() < self.by_name.capacity() / 4 {
@@ -141,129 +176,102 @@ impl Topics {
         }
     }
 
-    /// Adds a subscriber and says at which place. True: it is the topic's first.
-    pub(crate) fn subscribe(&mut self, index: TopicIndex, subscriber: Subscriber) -> (u32, bool) {
-        let Topic { subscribers, fastlanes, fanout, .. } = &mut self.entries[index.0 as usize];
-        let position = u32::try_from(subscribers.len()).expect("subscribers fit u32");
-        if subscribers.len() == subscribers.capacity() {
-            // By half, not by double: with a million subscribers the unused end is real memory.
-            subscribers.reserve_exact((subscribers.len() / 2).max(1));
-        }
-        subscribers.push(subscriber);
-        if subscriber.kind == Kind::Fastlane {
-            fastlanes[subscriber.version as usize] += 1;
-        }
-        if let Some(fanout) = fanout {
-            // What was broadcast before it came is not for it.
-            fanout.put_ahead(&mut subscribers[position as usize], position);
-        }
-        (position, position == 0)
-    }
-
-    /// Removes the subscriber at `position`.
-    pub(crate) fn unsubscribe(&mut self, index: TopicIndex, position: u32) -> Removed {
+    /// Adds a subscriber to a topic that is held, and says at which place.
+    pub(crate) fn subscribe(&mut self, index: TopicIndex, subscriber: Subscriber) -> u32 {
         let topic = &mut self.entries[index.0 as usize];
-        let leaving = topic.subscriber(position);
-        if leaving.kind == Kind::Fastlane {
-            topic.fastlanes[leaving.version as usize] -= 1;
+        let position = topic.subscribe(subscriber);
+        if position == 0 {
+            self.interest.add(&topic.name);
         }
-        let mut moved = [None, None];
-        let mut free = position;
-        if let Some(last_served) = topic.fanout.as_mut().and_then(|fanout| fanout.leave(position)) {
-            moved[0] = topic.move_subscriber(last_served, free);
-            free = last_served;
+        position
+    }
+
+    /// Removes the subscriber at a place.
+    pub(crate) fn unsubscribe(&mut self, (index, position): Seat, audience: &mut impl Audience) {
+        let topic = &mut self.entries[index.0 as usize];
+        let Removed { moved, was_last } = topic.unsubscribe(position);
+        if was_last {
+            self.interest.remove(&topic.name);
+            // What was on its way is for nobody.
+            if let Some(fanout) = topic.fanout.take() {
+                self.slices.forget(index, fanout.bytes());
+            }
         }
-        let last = u32::try_from(topic.subscribers.len() - 1).expect("subscribers fit u32");
-        moved[1] = topic.move_subscriber(last, free);
-        let subscribers = &mut topic.subscribers;
-        subscribers.pop();
-        if subscribers.capacity() > 16 && subscribers.len() < subscribers.capacity() / 4 {
-            let room = subscribers.len() * 2;
-            subscribers.shrink_to(room);
+        for Moved { subscriber, from, to } in moved.into_iter().flatten() {
+            audience.moved(subscriber, index, from, to);
         }
-        Removed { moved, was_last: subscribers.is_empty() }
     }
 }
 
-impl Topic {
-    /// The subscriber at this place, with its real kind.
-    fn subscriber(&self, place: u32) -> Subscriber {
-        let entry = self.subscribers[place as usize];
-        let kind = self.fanout.as_ref().map_or(entry.kind, |fanout| fanout.kind(entry, place));
-        Subscriber { kind, ..entry }
+/// For tests.
+#[cfg(any(test, feature = "testing"))]
+impl Topics {
+    /// Entries of all topics' subscribers.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.entries.iter().map(|(_, topic)| topic.subscribers().len()).sum()
     }
 
-    fn move_subscriber(&mut self, from: u32, to: u32) -> Option<Moved> {
-        if from == to {
-            return None;
-        }
-        self.subscribers[to as usize] = self.subscribers[from as usize];
-        if let Some(fanout) = &mut self.fanout {
-            fanout.moved(from, to);
-        }
-        Some(Moved { subscriber: self.subscriber(to), from, to })
+    /// Parts of the interest table that this shard has marked.
+    pub(crate) fn interests(&self) -> usize {
+        self.interest.len()
+    }
+
+    /// Topics that are served in slices now, and the bytes of what is on its way.
+    pub(crate) fn fanouts(&self) -> (usize, usize) {
+        (self.slices.len(), self.slices.bytes())
     }
 }
 
-/// What followed from removing a subscriber.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Removed {
-    /// Who stands somewhere else now, in the order in which they moved.
-    pub(crate) moved: [Option<Moved>; 2],
-    /// Nobody is left.
-    pub(crate) was_last: bool,
-}
+#[cfg(any(test, debug_assertions))]
+impl Topics {
+    /// Who stands at a place, if that is one.
+    pub(crate) fn at(&self, (index, place): Seat) -> Option<Subscriber> {
+        self.entries.get(index.0 as usize)?.at(place)
+    }
 
-/// A subscriber that stands somewhere else now.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Moved {
-    pub(crate) subscriber: Subscriber,
-    pub(crate) from: u32,
-    pub(crate) to: u32,
+    /// How many hold a topic.
+    pub(crate) fn holders(&self, index: TopicIndex) -> u32 {
+        self.entries[index.0 as usize].holders
+    }
+
+    /// Asserts what is promised.
+    pub(crate) fn check(&self) {
+        assert_eq!(self.by_name.len(), self.entries.len(), "topics and their names");
+        let mut bytes = 0;
+        for (name, &index) in &self.by_name {
+            let topic = self.entries.get(index.0 as usize).expect("what has a name is there");
+            assert_eq!(*name, topic.name);
+            assert!(topic.holders > 0, "nobody holds {name}");
+            topic.check();
+            let waits = usize::from(topic.fanout.is_some());
+            assert_eq!(self.slices.count(index), waits, "{name} stands in line if it must");
+            bytes += topic.fanout.as_ref().map_or(0, |fanout| fanout.bytes());
+        }
+        assert_eq!(self.slices.bytes(), bytes, "what is on its way to the topics");
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn subscriber(process: u32) -> Subscriber {
-        Subscriber {
-            connection: ConnectionId::new(0, process as usize, 1),
-            process,
-            mount: 0,
-            route: 0,
-            kind: Kind::Fastlane,
-            version: Version::V2,
-        }
-    }
-
-    #[test]
-    fn a_subscriber_is_sixteen_bytes() {
-        assert_eq!(size_of::<Subscriber>(), 16);
-    }
-
-    #[test]
-    fn leaving_moves_the_last_into_the_gap_and_says_so() {
-        let mut topics = Topics::new();
-        let topic = topics.hold("room:1");
-        for process in 0..3 {
-            assert_eq!(topics.subscribe(topic, subscriber(process)), (process, process == 0));
-        }
-        let moved = Some(Moved { subscriber: subscriber(2), from: 2, to: 0 });
-        let removed = Removed { moved: [None, moved], was_last: false };
-        assert_eq!(topics.unsubscribe(topic, 0), removed);
-        assert_eq!(topics.unsubscribe(topic, 1).moved, [None, None]);
-        assert!(topics.unsubscribe(topic, 0).was_last);
-    }
+    use super::model::{topics, watcher};
 
     #[test]
     fn a_topic_lives_as_long_as_it_is_held() {
-        let mut topics = Topics::new();
+        let mut topics = topics(usize::MAX);
         let topic = topics.hold("room:1");
         assert_eq!(topics.hold("room:1"), topic);
         topics.release(topic);
         assert_eq!(topics.find("room:1"), Some(topic));
         topics.release(topic);
         assert_eq!((topics.find("room:1"), topics.len()), (None, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "a topic nobody holds has no subscribers")]
+    fn a_topic_with_subscribers_is_not_let_go_of() {
+        let mut topics = topics(usize::MAX);
+        let topic = topics.hold("room:1");
+        topics.subscribe(topic, watcher(1));
+        topics.release(topic);
     }
 }

@@ -7,94 +7,115 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
+use super::{Arriving, Leaving, Stage, Step, Transport};
 use crate::io::ConnectionId;
-use crate::message::Response;
-use crate::shard::Core;
-use crate::shard::lines::connection::{Connection, Ending, EndingStep, Head, Phase};
-use crate::shard::transport::deadlines::ceil_seconds;
+use crate::message::{EndReason, Response, Stop};
+use crate::shard::channels::Hub;
+use crate::shard::lines::Place;
+use crate::shard::links::Shared;
+use crate::telemetry::Event;
 
 /// How many connections a shard has of each kind; together, all it has.
 #[derive(Debug, Default)]
-pub(crate) struct Admissions {
+pub(super) struct Admissions {
     admitted: usize,
     /// To be told, or told already, that there is no room for them.
     refused: usize,
 }
 
-#[cfg(feature = "testing")]
 impl Admissions {
-    /// All of them.
-    pub(crate) fn len(&self) -> usize {
-        self.admitted + self.refused
+    /// Gives back the place of a connection that is gone.
+    pub(super) fn dismiss(&mut self, shared: &Shared, was_refused: bool) {
+        if was_refused {
+            self.refused -= 1;
+        } else {
+            self.admitted -= 1;
+            shared.connections.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
-impl Core {
+#[cfg(any(test, feature = "testing"))]
+impl Admissions {
+    /// All of them.
+    pub(super) fn len(&self) -> usize {
+        self.admitted + self.refused
+    }
+
+    #[cfg(any(test, debug_assertions))]
+    pub(super) fn refused(&self) -> usize {
+        self.refused
+    }
+}
+
+impl Transport {
     /// A client has connected.
-    pub(crate) fn accepted(&mut self, id: ConnectionId, peer: SocketAddr) {
-        self.counters.accepted += 1;
+    pub(crate) fn accepted(&mut self, hub: &mut Hub, id: ConnectionId, peer: SocketAddr) {
+        hub.telemetry.tell(Event::Accepted);
         if self.draining.is_some() {
             // An accept that was under way when the drain began.
-            self.closed.push(id);
+            self.last.closed.push(id);
             return;
         }
-        let (now, begun) = (self.seconds(), self.seconds_begun());
-        let deadline = self.head_deadline();
-        let phase = if self.admit() {
-            Phase::Head(Box::new(Head::new(peer, deadline)))
+        let (now, begun) = (hub.clock.seconds(), hub.clock.seconds_begun());
+        let deadline = begun + self.bounds.head_timeout;
+        let place = if self.admit(hub) {
+            let stage = Stage::Head(self.unfinished.await_head(id));
+            self.arrive(Arriving { id, peer, deadline, stage })
         } else {
-            self.counters.refused_connections += 1;
-            tracing::debug!(%peer, "refused: there are too many connections");
+            hub.telemetry.tell(Event::ConnectionRefused { peer });
             if self.admissions.refused >= MAX_REFUSED {
-                self.closed.push(id);
+                self.last.closed.push(id);
                 return;
             }
             self.admissions.refused += 1;
-            let step = EndingStep::Refuse;
-            Phase::Ending(Box::new(Ending { step, deadline, partial: None, was_refused: true }))
+            self.stand_aside(Leaving { id, step: Step::Refuse, deadline, was_refused: true })
         };
-        self.connections.insert(id, begun);
-        self.put(id, phase);
-        let idle_timeout = ceil_seconds(self.limits.idle_timeout);
-        self.deadlines.insert(id, now, deadline.min(begun + idle_timeout));
+        hub.lines.insert(id.into(), begun, place);
+        self.deadlines.insert(id, now, deadline.min(begun + self.bounds.idle_timeout));
     }
 
     /// Takes a place, if there is one.
-    fn admit(&mut self) -> bool {
-        if self.admissions.admitted >= self.limits.max_connections_per_shard {
+    fn admit(&mut self, hub: &mut Hub) -> bool {
+        if self.admissions.admitted >= self.bounds.max_connections_per_shard {
             return false;
         }
         // A number and nothing else: no shard concludes anything from another's having changed it.
-        let in_all = &self.shared.connections;
-        if in_all.fetch_add(1, Ordering::Relaxed) >= self.limits.max_connections {
-            in_all.fetch_sub(1, Ordering::Relaxed);
+        let shared = hub.links.shared().clone();
+        if shared.connections.fetch_add(1, Ordering::Relaxed) >= self.bounds.max_connections {
+            shared.connections.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
-        if !self.make_room_for_handshake() {
-            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        if !self.make_room_for_handshake(hub) {
+            shared.connections.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
         self.admissions.admitted += 1;
         true
     }
 
-    /// Gives back the place of a connection that is gone.
-    pub(super) fn dismiss(&mut self, connection: &Connection) {
-        match &connection.phase {
-            Phase::Ending(ending) if ending.was_refused => self.admissions.refused -= 1,
-            _ => {
-                self.admissions.admitted -= 1;
-                self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-            }
+    /// Makes room for one more connection on its way to a socket. False: there is none to be made,
+    /// for all that are on their way have asked and wait for us.
+    fn make_room_for_handshake(&mut self, hub: &mut Hub) -> bool {
+        let max_handshakes = self.bounds.max_handshakes;
+        while self.arriving.len() >= max_handshakes {
+            let Some(id) = self.unfinished.oldest_head() else { return false };
+            self.end(hub, id, EndReason::NeverAsked { max_handshakes });
         }
+        true
     }
 
     /// Tells a client for whom there is no room so, now that it asks for something. What it asks
     /// for is not looked at.
-    pub(super) fn turn_away(&mut self, id: ConnectionId) {
+    pub(super) fn turn_away(&mut self, hub: &mut Hub, id: ConnectionId) {
         let response = Response::new(503).header("retry-after", RETRY_AFTER);
-        self.respond(id, &response, false, false);
-        self.begin_ending(id, EndingStep::Shutdown);
+        self.respond(hub, id, &response, false, false);
+        self.leave(hub, id, Step::Shutdown, &Stop::Closed);
+    }
+
+    /// Somebody stands aside on his way out.
+    pub(super) fn stand_aside(&mut self, leaving: Leaving) -> Place {
+        Place::Leaving(u32::try_from(self.leaving.insert(leaving)).expect("places fit u32"))
     }
 }
 

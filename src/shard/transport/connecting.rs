@@ -1,179 +1,150 @@
-//! Connecting: `connect` runs, and then the client is refused or has a socket.
+//! Connecting: what `connect` has decided, and then the client is refused or has a socket.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll};
 
-use super::Mark;
+use super::{Stage, Step, Transport};
 use crate::io::ConnectionId;
-use crate::message::Response;
+use crate::message::{Encoding, Response, Stop};
 use crate::protocol::http::{self, AcceptKey, UpgradeError};
-use crate::protocol::phoenix::Version;
-use crate::shard::channels::mount::{Connect, ConnectFailure, Connected};
-use crate::shard::channels::session::Session;
-use crate::shard::lines::connection::{EndingStep, Head, Phase};
-use crate::shard::links::wakers::Alarm;
-use crate::shard::topics::{Kind, Subscriber};
-use crate::shard::{Core, Dead, Local, panics};
+use crate::shard::channels::{Connect, ConnectFailure, Connected, Hub, Opening};
+use crate::shard::lines::Place;
+use crate::shard::links::Alarm;
+use crate::telemetry::Event;
 
 /// A request that is answered when `connect` has decided.
 pub(crate) struct Connecting {
-    /// Absent while it is polled.
-    pub(super) connect: Option<Connect>,
-    pub(super) alarm: Alarm,
+    pub(crate) id: ConnectionId,
+    pub(crate) connect: Connect,
+    pub(crate) alarm: Alarm,
     pub(super) mount: u8,
-    pub(super) version: Version,
+    pub(super) encoding: Encoding,
     /// Looked at after `connect`, as Phoenix does, so that a refusal says 403 rather than 400.
     pub(super) upgrade: Result<AcceptKey, UpgradeError>,
     pub(super) peer: SocketAddr,
     pub(super) keep_alive: bool,
-    /// What the client sent without waiting for the answer.
-    pub(super) early: Vec<u8>,
-    pub(super) mark: Mark,
 }
 
-impl std::fmt::Debug for Connecting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connecting").field("peer", &self.peer).finish_non_exhaustive()
-    }
-}
+/// What `connect` has decided.
+pub(crate) type Decision = Result<Connected, ConnectFailure>;
 
-impl Local {
-    /// Polls a `connect` that waited.
-    pub(crate) fn resume_connect(self: &Rc<Self>, id: ConnectionId) {
-        let connecting = {
-            let mut core = self.core.borrow_mut();
-            let Some(connection) = core.connections.find(id) else { return };
-            if !matches!(connection.phase, Phase::Connecting(_)) {
-                return;
-            }
-            let Phase::Connecting(connecting) = core.take_phase(id) else {
-                unreachable!("just seen");
-            };
-            connecting
-        };
-        self.poll_connect(id, connecting);
-    }
-
-    pub(super) fn poll_connect(self: &Rc<Self>, id: ConnectionId, mut connecting: Box<Connecting>) {
-        connecting.alarm.prepare();
-        let mut connect = connecting.connect.take().expect("put back when it waits");
-        let waker = &connecting.alarm.waker;
-        let polled = panics::catch(|| connect.as_mut().poll(&mut TaskContext::from_waker(waker)));
-        if self.remote.watched.take_report() {
-            let mut core = self.core.borrow_mut();
-            core.counters.holds += 1;
-            let handler = core.mounts[usize::from(connecting.mount)].handler.name();
-            tracing::warn!(
-                shard = core.shard,
-                handler,
-                callback = "connect",
-                "a callback held up its shard"
-            );
-        }
-        match polled {
-            Ok(Poll::Pending) => {
-                connecting.connect = Some(connect);
-                self.core.borrow_mut().put(id, Phase::Connecting(connecting));
-            }
-            Ok(Poll::Ready(Ok(connected))) => self.accept(id, *connecting, connected),
-            Ok(Poll::Ready(Err(failure))) => self.refuse(id, &connecting, failure),
-            Err(panic) => {
-                self.refuse(id, &connecting, ConnectFailure::Crash(panic));
+impl Transport {
+    /// Takes a `connect` that waited, if it is there.
+    pub(crate) fn resume(&mut self, hub: &mut Hub, id: ConnectionId) -> Option<Box<Connecting>> {
+        let Some(Place::Arriving(place)) = hub.lines.place(id.into()) else { return None };
+        let stage = &mut self.arriving[place as usize].stage;
+        match std::mem::replace(stage, Stage::Deciding) {
+            Stage::Connecting(connecting) => Some(connecting),
+            other => {
+                *stage = other;
+                None
             }
         }
     }
 
-    fn refuse(self: &Rc<Self>, id: ConnectionId, connecting: &Connecting, failure: ConnectFailure) {
-        let peer = connecting.peer;
-        let response = match failure {
-            ConnectFailure::Params(error) => {
-                tracing::info!(%peer, %error, "refused connection");
-                Response::new(403)
+    /// A `connect` waits.
+    pub(crate) fn wait(&mut self, hub: &mut Hub, connecting: Box<Connecting>) {
+        match self.deciding(hub, connecting.id) {
+            Some(place) => self.arriving[place as usize].stage = Stage::Connecting(connecting),
+            // Gone while it was polled.
+            None => self.dead.push(connecting.connect),
+        }
+    }
+
+    /// Acts on what `connect` has decided. Gives back what the client sent meanwhile, if it is to be
+    /// read now.
+    pub(crate) fn decide(
+        &mut self,
+        hub: &mut Hub,
+        connecting: Box<Connecting>,
+        decision: Decision,
+    ) -> Option<Vec<u8>> {
+        match decision {
+            Ok(connected) => self.accept(hub, connecting, connected),
+            Err(failure) => {
+                let response = refusal(hub, connecting.peer, failure);
+                self.respond_and_go_on(hub, &connecting, &response);
+                self.dead.push(connecting.connect);
+                None
             }
-            ConnectFailure::Refused(refused) => {
-                tracing::info!(%peer, status = refused.status, "refused connection");
-                let response = Response::new(refused.status);
-                if refused.body.is_empty() { response } else { response.text(refused.body) }
-            }
-            ConnectFailure::Crash(error) => {
-                self.core.borrow_mut().counters.crashes += 1;
-                tracing::error!(%peer, error, "connect crashed");
-                Response::new(500)
+        }
+    }
+
+    /// The handler of a mount.
+    pub(crate) fn handler_name(&self, hub: &Hub, connecting: &Connecting) -> &'static str {
+        hub.channels.mounts()[usize::from(connecting.mount)].handler.name()
+    }
+
+    /// The application accepts: upgrades, if the request can be.
+    fn accept(
+        &mut self,
+        hub: &mut Hub,
+        connecting: Box<Connecting>,
+        connected: Connected,
+    ) -> Option<Vec<u8>> {
+        let (id, line) = (connecting.id, connecting.id.into());
+        let Connected { socket, id: name } = connected;
+        let key = match &connecting.upgrade {
+            Ok(key) => key,
+            Err(error) => {
+                hub.channels.bury_socket(socket);
+                let response = Response::new(400).text(error.to_string());
+                self.respond_and_go_on(hub, &connecting, &response);
+                return None;
             }
         };
-        self.respond_and_go_on(id, connecting, &response);
+        let Some(place) = self.deciding(hub, id) else {
+            hub.channels.bury_socket(socket);
+            return None;
+        };
+        hub.write_bytes(line, |out| http::write_switching_protocols(out, key, &[]));
+        let (mount, encoding) = (connecting.mount, connecting.encoding);
+        let session = hub.open_session(Opening { line, mount, encoding, socket, id: name });
+        self.take_arriving(place);
+        hub.lines.set_place(line, Place::Open(session), Some(encoding));
+        hub.telemetry.tell(Event::Connected { peer: connecting.peer });
+        self.dead.push(connecting.connect);
+        self.unfinished.take_bytes(id).map(|(_, early)| early)
     }
 
     /// Answers instead of upgrading. The client may send another request, unless it has sent
     /// something already: that may be frames of an upgrade it took for granted.
-    fn respond_and_go_on(
-        self: &Rc<Self>,
-        id: ConnectionId,
-        connecting: &Connecting,
-        response: &Response,
-    ) {
-        let mut core = self.core.borrow_mut();
-        let keep_alive = connecting.keep_alive && connecting.early.is_empty();
-        core.respond(id, response, false, keep_alive);
+    fn respond_and_go_on(&mut self, hub: &mut Hub, connecting: &Connecting, response: &Response) {
+        let id = connecting.id;
+        let Some(place) = self.deciding(hub, id) else { return };
+        let keep_alive = connecting.keep_alive && self.unfinished.kept_bytes(id) == 0;
+        self.respond(hub, id, response, false, keep_alive);
         if !keep_alive {
-            core.begin_ending(id, EndingStep::Shutdown);
-            return;
+            return self.leave(hub, id, Step::Shutdown, &Stop::Closed);
         }
-        let deadline = core.head_deadline();
-        core.put(id, Phase::Head(Box::new(Head::new(connecting.peer, deadline))));
+        self.arriving[place as usize].deadline =
+            hub.clock.seconds_begun() + self.bounds.head_timeout;
+        self.await_request(place);
     }
 
-    /// The application accepts: upgrades, if the request can be.
-    fn accept(self: &Rc<Self>, id: ConnectionId, connecting: Connecting, connected: Connected) {
-        let key = match &connecting.upgrade {
-            Ok(key) => key,
-            Err(error) => {
-                let response = Response::new(400).text(error.to_string());
-                self.core.borrow_mut().dead.push(Dead::Socket(connected.socket));
-                return self.respond_and_go_on(id, &connecting, &response);
-            }
-        };
-        self.core.borrow_mut().open(id, &connecting, key, connected);
-        let mut early = connecting.early;
-        if !early.is_empty() {
-            self.receive(id, &mut early);
+    /// Where a client stands whose `connect` was polled.
+    fn deciding(&mut self, hub: &mut Hub, id: ConnectionId) -> Option<u32> {
+        match hub.lines.place(id.into())? {
+            Place::Arriving(place) => Some(place),
+            _ => None,
         }
     }
 }
 
-impl Core {
-    fn open(
-        &mut self,
-        id: ConnectionId,
-        connecting: &Connecting,
-        key: &AcceptKey,
-        connected: Connected,
-    ) {
-        self.write_bytes(id, |out| http::write_switching_protocols(out, key, &[]));
-        let version = connecting.version;
-        let subscription = connected.id.map(|name| {
-            let topic = self.topics.hold(&name);
-            let subscriber = Subscriber {
-                connection: id,
-                process: u32::MAX,
-                mount: connecting.mount,
-                route: 0,
-                kind: Kind::Socket,
-                version,
-            };
-            (topic, self.add_subscriber(topic, subscriber))
-        });
-        let session = Session {
-            version,
-            mount: connecting.mount,
-            socket: connected.socket,
-            partial: None,
-            channels: Default::default(),
-            id: subscription,
-        };
-        self.put(id, Phase::Open(Box::new(session)));
-        self.counters.connected += 1;
-        tracing::debug!(peer = %connecting.peer, "connected");
+/// How a client is told that `connect` has refused it, or failed.
+fn refusal(hub: &Hub, peer: SocketAddr, failure: ConnectFailure) -> Response {
+    match failure {
+        ConnectFailure::Params(error) => {
+            hub.telemetry.tell(Event::ParamsRefused { peer, error: &error });
+            Response::new(403)
+        }
+        ConnectFailure::Refused(refused) => {
+            hub.telemetry.tell(Event::ConnectRefused { peer, status: refused.status });
+            let response = Response::new(refused.status);
+            if refused.body.is_empty() { response } else { response.text(refused.body) }
+        }
+        ConnectFailure::Crash(error) => {
+            hub.telemetry.tell(Event::ConnectCrashed { peer, error });
+            Response::new(500)
+        }
     }
 }

@@ -5,14 +5,16 @@
 //! and nearly always it moves on to a later one. So an idle connection costs eight bytes and a look
 //! a minute, and none of its messages costs anything.
 
-use std::time::Duration;
-
+use super::{Bounds, Step, Transport};
 use crate::io::ConnectionId;
-use crate::message::{Response, Stop};
-use crate::shard::Core;
-use crate::shard::lines::connection::{EndingStep, Phase};
+use crate::message::{EndReason, Response, Stop};
+use crate::shard::channels::Hub;
+use crate::shard::lines::Place;
+use crate::telemetry::Event;
 
-pub(crate) struct Deadlines {
+/// The wheel.
+#[derive(Debug)]
+pub(super) struct Deadlines {
     buckets: Vec<Vec<ConnectionId>>,
     /// Every bucket up to this second has been swept.
     swept: u32,
@@ -20,12 +22,12 @@ pub(crate) struct Deadlines {
 }
 
 impl Deadlines {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { buckets: vec![Vec::new(); BUCKETS as usize], swept: 0, waiting: 0 }
     }
 
     /// Has the connection looked at in the second `deadline`, or earlier if that is far away.
-    pub(crate) fn insert(&mut self, id: ConnectionId, now: u32, deadline: u32) {
+    pub(super) fn insert(&mut self, id: ConnectionId, now: u32, deadline: u32) {
         if self.waiting == 0 {
             self.swept = self.swept.max(now);
         }
@@ -36,7 +38,7 @@ impl Deadlines {
     }
 
     /// Takes those who are to be looked at in the next second that is over, if there is one.
-    pub(crate) fn next_due(&mut self, now: u32) -> Option<Vec<ConnectionId>> {
+    pub(super) fn next_due(&mut self, now: u32) -> Option<Vec<ConnectionId>> {
         if self.waiting == 0 {
             self.swept = now;
         }
@@ -50,87 +52,74 @@ impl Deadlines {
     }
 
     /// How many entries there are.
-    #[cfg(feature = "testing")]
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn len(&self) -> usize {
         self.waiting
     }
 
     /// Whether anybody must be looked at some day.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.waiting == 0
     }
 }
 
-impl Core {
-    /// A connection's time may be over; if not, says when to look again.
-    pub(crate) fn check_deadline(&mut self, id: ConnectionId) -> Option<u32> {
-        let now = self.seconds();
-        let idle_timeout = ceil_seconds(self.limits.idle_timeout);
-        let head_timeout = ceil_seconds(self.limits.head_timeout);
-        let connection = self.connections.find(id)?;
-        let deadline = match &connection.phase {
-            Phase::Head(head) => head.deadline,
-            Phase::Ending(ending) => ending.deadline,
-            Phase::Open(_) | Phase::Connecting(_) | Phase::Empty => connection.heard + idle_timeout,
-        };
-        if now < deadline {
-            return Some(match &connection.phase {
-                // The next phase may have an earlier deadline, and nobody is told when it begins.
-                Phase::Head(_) | Phase::Connecting(_) => {
-                    deadline.min(now + idle_timeout.min(head_timeout))
+impl Transport {
+    /// Looks at those whose time may be over.
+    pub(crate) fn take_due(&mut self, hub: &mut Hub) {
+        let seconds = hub.clock.seconds();
+        while let Some(ids) = self.deadlines.next_due(seconds) {
+            for id in ids {
+                if let Some(deadline) = self.check_deadline(hub, id) {
+                    self.deadlines.insert(id, seconds, deadline);
                 }
-                _ => deadline,
-            });
+            }
         }
-        let counters = &mut self.counters;
-        match &connection.phase {
-            Phase::Open(_) => {
-                counters.idle += 1;
-                tracing::debug!("closing a socket that was silent");
-                self.close_socket(id, 1002, &Stop::Closed);
-            }
-            Phase::Connecting(_) | Phase::Empty => {
-                counters.idle += 1;
-                self.close_now(id);
-            }
-            // Who has not begun to ask is told nothing: that could be taken for the answer to a
-            // request that is on its way.
-            Phase::Head(head) if head.bytes.is_empty() => {
-                counters.slow_requests += 1;
-                self.close_now(id);
-            }
-            Phase::Head(head) => {
-                counters.slow_requests += 1;
-                tracing::info!(peer = %head.peer, "refused a request that took too long");
-                self.respond(id, &Response::new(408), false, false);
-                self.begin_ending(id, EndingStep::Shutdown);
-            }
-            Phase::Ending(ending) => {
-                match ending.step {
-                    EndingStep::Refuse => counters.slow_requests += 1,
-                    _ => counters.overdue += 1,
+    }
+
+    /// A connection's time may be over; if not, says when to look again.
+    fn check_deadline(&mut self, hub: &mut Hub, id: ConnectionId) -> Option<u32> {
+        let now = hub.clock.seconds();
+        let (heard, place) = hub.lines.heard(id.into())?;
+        let idle = heard + self.bounds.idle_timeout;
+        match place {
+            Place::Open(_) if now < idle => return Some(idle),
+            Place::Open(_) => self.end(hub, id, EndReason::Idle),
+            Place::Arriving(place) => {
+                let arriving = &self.arriving[place as usize];
+                let (is_head, peer) = (arriving.awaits_request(), arriving.peer);
+                let deadline = if is_head { arriving.deadline } else { idle };
+                if now < deadline {
+                    // What follows may have an earlier deadline, and nobody is told when it begins.
+                    let Bounds { idle_timeout, head_timeout, .. } = self.bounds;
+                    return Some(deadline.min(now + idle_timeout.min(head_timeout)));
                 }
-                self.close_now(id);
+                if !is_head {
+                    self.end(hub, id, EndReason::Idle);
+                } else if self.unfinished.kept_bytes(id) == 0 {
+                    // Who has not begun to ask is told nothing: that could be taken for the answer
+                    // to a request that is on its way.
+                    self.end(hub, id, EndReason::SlowRequest);
+                } else {
+                    hub.telemetry.tell(Event::RequestTooSlow { peer });
+                    self.respond(hub, id, &Response::new(408), false, false);
+                    self.leave(hub, id, Step::Shutdown, &Stop::Closed);
+                }
             }
+            Place::Leaving(place) => {
+                let leaving = &self.leaving[place as usize];
+                if now < leaving.deadline {
+                    return Some(leaving.deadline);
+                }
+                let reason = match leaving.step {
+                    Step::Refuse => EndReason::SlowRequest,
+                    _ => EndReason::Overdue,
+                };
+                self.end(hub, id, reason);
+            }
+            Place::Empty => unreachable!("whoever is there has a place"),
         }
         None
     }
-
-    /// By when a request must be whole that is awaited from now on.
-    pub(super) fn head_deadline(&self) -> u32 {
-        self.seconds_begun() + ceil_seconds(self.limits.head_timeout)
-    }
-
-    /// By when a connection must be gone that ends from now on.
-    pub(super) fn close_deadline(&self) -> u32 {
-        self.seconds_begun() + ceil_seconds(self.limits.close_timeout)
-    }
-}
-
-/// The wheel's measure. It leaves room for an instant that it is added to.
-pub(crate) fn ceil_seconds(duration: Duration) -> u32 {
-    let seconds = duration.as_millis().div_ceil(1000);
-    u32::try_from(seconds).unwrap_or(u32::MAX).min(u32::MAX / 2)
 }
 
 /// More than the seconds of the usual time-outs, so that most move only once a time-out.

@@ -7,168 +7,171 @@
 //!  we gave up ───▶ Shutdown ──all written──▶ AwaitEnd ──their end────────┘
 //! ```
 //!
-//! The steps are [`EndingStep`]'s. A deadline goes beside them, and past it the connection is gone
+//! The steps are [`Step`]'s. A deadline goes beside them, and past it the connection is gone
 //! whatever it waits for.
 
-use std::rc::Rc;
-
-use crate::io::ConnectionId;
+use super::unfinished::Mark;
+use super::{Leaving, Stage, Step, Transport};
+use crate::io::{ConnectionId, Io};
 use crate::message::Stop;
 use crate::protocol::websocket::{self, Input, Message};
-use crate::shard::lines::connection::{Ending, EndingStep, Phase};
-use crate::shard::{Core, Dead, Local};
+use crate::shard::channels::Hub;
+use crate::shard::lines::{Place, Progress};
 
-impl Local {
-    /// Waits for the client's Close; everything else that comes is no longer heard.
-    pub(super) fn receive_ending(self: &Rc<Self>, id: ConnectionId, mut input: Input<'_>) {
-        let step = loop {
-            match input.next_message() {
-                Ok(None) => break EndingStep::AwaitClose,
-                Ok(Some(Message::Close(_))) => break EndingStep::Close,
-                Err(_) => break EndingStep::Shutdown,
-                Ok(Some(_)) => {}
-            }
-        };
-        let partial = input.finish();
-        let mut core = self.core.borrow_mut();
-        if let Some(ending) = core.ending(id)
-            && ending.step == EndingStep::AwaitClose
-        {
-            ending.step = step;
-            if step != EndingStep::AwaitClose {
-                core.ending.push(id);
-            } else if let Some(partial) = partial {
-                core.keep_partial(id, partial);
-            }
+/// What the kernel is to be asked for last.
+#[derive(Debug, Default)]
+pub(crate) struct Last {
+    pub(super) shut_down: Vec<ConnectionId>,
+    pub(super) closed: Vec<ConnectionId>,
+}
+
+impl Last {
+    /// Asks for it.
+    pub(crate) fn tell(&mut self, io: &mut impl Io) {
+        for id in self.shut_down.drain(..) {
+            io.shutdown(id);
         }
+        for id in self.closed.drain(..) {
+            io.close(id);
+        }
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn len(&self) -> usize {
+        self.shut_down.len() + self.closed.len()
     }
 }
 
-impl Core {
-    /// The client closes: its Close is answered, and then that was it.
-    pub(super) fn answer_close(&mut self, id: ConnectionId, code: Option<u16>) {
-        self.write_bytes(id, |out| websocket::write_close(out, code.or(Some(1000))));
-        self.end_session(id, &Stop::Closed);
-        self.begin_ending(id, EndingStep::Close);
+impl Transport {
+    /// Waits for the client's Close; everything else that comes is no longer heard.
+    pub(super) fn await_close(&mut self, hub: &mut Hub, id: ConnectionId, bytes: &mut [u8]) {
+        let (begun, partial) = self.unfinished.take_message(id).unzip();
+        let input = Input::new(partial, bytes, self.bounds.websocket);
+        self.look_for_close(hub, id, input, begun);
+        self.trim_unfinished(hub);
+    }
+
+    /// Looks for the client's Close in what it has sent.
+    pub(super) fn look_for_close(
+        &mut self,
+        hub: &mut Hub,
+        id: ConnectionId,
+        mut input: Input<'_>,
+        begun: Option<Mark>,
+    ) {
+        let step = loop {
+            match input.next_message() {
+                Ok(None) => break Step::AwaitClose,
+                Ok(Some(Message::Close(_))) => break Step::Close,
+                Err(_) => break Step::Shutdown,
+                Ok(Some(_)) => {}
+            }
+        };
+        let Some(leaving) = self.leaving_of(hub, id).filter(|it| it.step == Step::AwaitClose)
+        else {
+            return;
+        };
+        leaving.step = step;
+        if step != Step::AwaitClose {
+            self.ending.push(id);
+        } else if let Some(partial) = input.finish() {
+            self.unfinished.keep_message(id, partial, begun);
+        }
     }
 
     /// Closes an open socket from our side.
-    pub(crate) fn close_socket(&mut self, id: ConnectionId, code: u16, reason: &Stop) {
-        self.close_towards(id, code, reason, EndingStep::AwaitClose);
-    }
-
-    /// Closes an open socket whose frames can't be understood any more, its Close among them.
     ///
-    /// What still comes is thrown away until the client ends its side too: were the connection
-    /// closed with some of it unread, a reset could overtake our Close and say nothing of why.
-    pub(super) fn fail_socket(&mut self, id: ConnectionId, code: u16) {
-        self.close_towards(id, code, &Stop::Closed, EndingStep::Shutdown);
-    }
-
-    fn close_towards(&mut self, id: ConnectionId, code: u16, reason: &Stop, step: EndingStep) {
-        if self.connections.session(id).is_none() {
-            return;
-        }
+    /// If its frames can't be understood any more, its Close among them, what still comes is thrown
+    /// away until the client ends its side too: were the connection closed with some of it unread, a
+    /// reset could overtake our Close and say nothing of why.
+    pub(super) fn close(
+        &mut self,
+        hub: &mut Hub,
+        id: ConnectionId,
+        code: u16,
+        step: Step,
+        reason: &Stop,
+    ) {
         // What was broadcast before comes before the Close.
-        self.catch_up_socket(id);
-        self.write_bytes(id, |out| websocket::write_close(out, Some(code)));
-        self.end_session(id, reason);
-        self.begin_ending(id, step);
+        hub.catch_up(id.into());
+        hub.write_bytes(id.into(), |out| websocket::write_close(out, Some(code)));
+        self.leave(hub, id, step, reason);
     }
 
-    /// Drops a connection without a word: it is broken, owes too much, or has had its time.
-    pub(crate) fn close_now(&mut self, id: ConnectionId) {
-        self.end_session(id, &Stop::Closed);
-        if let Some(connection) = self.connections.remove(id) {
-            self.dismiss(&connection);
-            self.unfinished.remove(&connection.phase);
-            self.dead.push(Dead::Phase(connection.phase));
-            self.closed.push(id);
-        }
-    }
-
-    /// Nothing more will come from this connection.
-    pub(crate) fn ended(&mut self, id: ConnectionId) {
-        // A half-closed client still reads what is under way, but it can neither answer a Close nor
-        // send a heartbeat: what is queued goes out, and that was it.
-        self.end_session(id, &Stop::Closed);
-        let Some(connection) = self.connections.find(id) else { return };
-        match &connection.phase {
-            // No socket can come of it, so nobody need wait for `connect`.
-            Phase::Connecting(_) | Phase::Empty => self.close_now(id),
-            Phase::Open(_) => unreachable!("its session has just ended"),
-            // The answer to its last request may still be queued.
-            Phase::Head(_) | Phase::Ending(_) => self.begin_ending(id, EndingStep::Close),
-        }
-    }
-
-    /// Ends a socket's channels and subscriptions. The connection stays, on its way out.
-    fn end_session(&mut self, id: ConnectionId, reason: &Stop) {
-        let deadline = self.close_deadline();
-        let Some(session) = self.connections.session(id) else { return };
-        let channels = std::mem::take(&mut session.channels);
-        let subscription = session.id.take();
-        let partial = self.take_partial(id);
-        let step = EndingStep::Close;
-        let ending = Ending { step, deadline, partial, was_refused: false };
-        self.put(id, Phase::Ending(Box::new(ending)));
-        if let Some((topic, position)) = subscription {
-            self.remove_subscriber(topic, position);
-            self.topics.release(topic);
-        }
-        for (_, process) in channels {
-            // Nothing is told to the client; subscriptions end at once, so that no broadcast is
-            // spent on a connection that is gone.
-            self.desert_topics(process);
-            self.end_process(process, reason.clone());
-        }
-        self.counters.disconnected += 1;
-    }
-
-    pub(crate) fn begin_ending(&mut self, id: ConnectionId, step: EndingStep) {
-        let (now, deadline) = (self.seconds(), self.close_deadline());
-        if self.connections.find(id).is_none() {
-            return;
-        }
-        if step != EndingStep::AwaitClose {
+    /// A connection is on its way out from here on, or a step further. A socket's channels end.
+    pub(super) fn leave(&mut self, hub: &mut Hub, id: ConnectionId, step: Step, reason: &Stop) {
+        let deadline = hub.clock.seconds_begun() + self.bounds.close_timeout;
+        let Some(place) = hub.lines.place(id.into()) else { return };
+        if step != Step::AwaitClose {
             // Nothing that comes is looked at any more.
-            self.take_partial(id);
+            self.unfinished.forget(id);
         }
-        if let Some(ending) = self.ending(id) {
-            (ending.step, ending.deadline) = (step, deadline);
+        if let Place::Leaving(place) = place {
+            let leaving = &mut self.leaving[place as usize];
+            (leaving.step, leaving.deadline) = (step, deadline);
         } else {
-            let ending = Ending { step, deadline, partial: None, was_refused: false };
-            self.put(id, Phase::Ending(Box::new(ending)));
+            let aside = self.stand_aside(Leaving { id, step, deadline, was_refused: false });
+            hub.lines.set_place(id.into(), aside, None);
+            self.empty(hub, place, reason);
         }
-        self.deadlines.insert(id, now, deadline);
+        self.deadlines.insert(id, hub.clock.seconds(), deadline);
         self.ending.push(id);
     }
 
-    fn ending(&mut self, id: ConnectionId) -> Option<&mut Ending> {
-        match &mut self.connections.find(id)?.phase {
-            Phase::Ending(ending) => Some(ending),
-            _ => None,
+    /// Drops a connection without a word.
+    pub(super) fn drop_connection(&mut self, hub: &mut Hub, id: ConnectionId) {
+        let Some(place) = hub.lines.remove(id.into()) else { return };
+        self.unfinished.forget(id);
+        let was_refused = self.empty(hub, place, &Stop::Closed);
+        self.admissions.dismiss(hub.links.shared(), was_refused);
+        self.last.closed.push(id);
+    }
+
+    /// Empties the place of a connection that stands elsewhere now, or is gone. Says whether there
+    /// was no room for it from the first.
+    fn empty(&mut self, hub: &mut Hub, place: Place, reason: &Stop) -> bool {
+        match place {
+            Place::Open(session) => hub.end_session(session, reason),
+            Place::Arriving(place) => {
+                if let Stage::Connecting(connecting) = self.take_arriving(place).stage {
+                    self.dead.push(connecting.connect);
+                }
+            }
+            Place::Leaving(place) => return self.leaving.remove(place as usize).was_refused,
+            Place::Empty => unreachable!("whoever is there has a place"),
         }
+        false
     }
 
     /// After a flush: those connections on their way out that have nothing left to write go on.
-    pub(crate) fn advance_endings(&mut self) {
+    pub(crate) fn advance_endings(&mut self, hub: &mut Hub) {
         for id in std::mem::take(&mut self.ending) {
-            let Some(connection) = self.connections.find(id) else { continue };
-            let is_drained = connection.outbox.is_drained();
-            let Phase::Ending(ending) = &mut connection.phase else { continue };
-            match ending.step {
-                EndingStep::Refuse | EndingStep::AwaitClose | EndingStep::AwaitEnd => {}
+            let progress = hub.lines.progress(id.into());
+            let Some(leaving) = self.leaving_of(hub, id) else { continue };
+            match (leaving.step, progress) {
+                (Step::Refuse | Step::AwaitClose | Step::AwaitEnd, _) => {}
                 // The socket takes more, but not in one write: on with it next turn.
-                _ if connection.outbox.goes_on() => self.ending.push(id),
+                (_, Progress::GoesOn) => self.ending.push(id),
                 // Looked at again when it is writable; or its deadline comes.
-                _ if !is_drained => {}
-                EndingStep::Close => self.close_now(id),
-                EndingStep::Shutdown => {
-                    ending.step = EndingStep::AwaitEnd;
-                    self.shut_down.push(id);
+                (_, Progress::Blocked) => {}
+                (Step::Close, Progress::Drained) => self.drop_connection(hub, id),
+                (Step::Shutdown, Progress::Drained) => {
+                    leaving.step = Step::AwaitEnd;
+                    self.last.shut_down.push(id);
                 }
             }
+        }
+    }
+
+    /// What the kernel is to be asked for.
+    pub(crate) fn last(&mut self) -> &mut Last {
+        &mut self.last
+    }
+
+    fn leaving_of(&mut self, hub: &mut Hub, id: ConnectionId) -> Option<&mut Leaving> {
+        match hub.lines.place(id.into())? {
+            Place::Leaving(place) => Some(&mut self.leaving[place as usize]),
+            _ => None,
         }
     }
 }

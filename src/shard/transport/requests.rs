@@ -2,174 +2,301 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::rc::Rc;
 
-use super::Connecting;
+use super::connecting::Connecting;
+use super::unfinished::Mark;
+use super::websocket::Goodbye;
+use super::{Errand, Read, Reading, Stage, Step, Transport};
 use crate::io::ConnectionId;
-use crate::message::{PlainRoute, Request, Response};
+use crate::message::{Encoding, EndReason, Request, Response, Stop};
 use crate::protocol::http::{self, Param};
 use crate::protocol::phoenix;
-use crate::shard::channels::mount::Mount;
-use crate::shard::lines::connection::{EndingStep, Head, Phase};
-use crate::shard::links::wakers::Alarm;
-use crate::shard::{Core, Local, panics};
+use crate::shard::channels::{Hub, Mount};
+use crate::shard::lines::Place;
+use crate::shard::links::Alarm;
+use crate::telemetry::Event;
 
-/// What became of a request.
-enum Handled {
-    /// Answered; another may follow.
-    Answered,
-    /// Answered, and that was the last.
-    Last,
-    /// `connect` decides.
-    Connecting(Box<Connecting>),
+/// Bytes of a connection of which requests are awaited.
+pub(crate) struct Requests<'b> {
+    id: ConnectionId,
+    place: u32,
+    peer: SocketAddr,
+    bytes: Bytes<'b>,
+    /// Where in them the next request begins.
+    position: usize,
+    /// The mark of what began in a receive before, until that is whole.
+    begun: Option<Mark>,
+    /// What comes behind is not for us to read: it waits until `connect` has decided, or for ever.
+    is_over: bool,
 }
 
-impl Local {
-    pub(super) fn receive_head(
-        self: &Rc<Self>,
-        id: ConnectionId,
-        mut head: Box<Head>,
-        bytes: &mut [u8],
-    ) {
-        if head.bytes.is_empty() {
-            head.mark = 0;
-            return self.receive_requests(id, head, bytes);
+enum Bytes<'b> {
+    Lent(&'b mut [u8]),
+    /// The beginning came before.
+    Kept(Vec<u8>),
+}
+
+impl Bytes<'_> {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Lent(bytes) => bytes,
+            Self::Kept(bytes) => bytes,
         }
-        // The beginning came before: the whole is looked at in the connection's own buffer.
-        let mut whole = std::mem::take(&mut head.bytes);
-        whole.extend_from_slice(bytes);
-        self.receive_requests(id, head, &mut whole);
+    }
+}
+
+/// A plain route's handler that is to be called.
+pub(crate) struct RouteCall {
+    pub(crate) id: ConnectionId,
+    /// Its place among the routes.
+    pub(crate) route: usize,
+    pub(crate) request: Request,
+    is_head: bool,
+    keep_alive: bool,
+}
+
+/// What becomes of a request.
+enum Handled {
+    Answer(Response),
+    /// An answer after which nothing more is read.
+    Last(Response),
+    Errand(Errand<'static>),
+}
+
+impl Transport {
+    /// Bytes have come of a connection that is no socket yet.
+    pub(super) fn begin_head<'b>(
+        &mut self,
+        hub: &mut Hub,
+        place: u32,
+        bytes: &'b mut [u8],
+    ) -> Option<Reading<'b>> {
+        let arriving = &mut self.arriving[place as usize];
+        let (id, peer) = (arriving.id, arriving.peer);
+        if !arriving.awaits_request() {
+            self.keep_early(hub, id, peer, bytes);
+            return None;
+        }
+        let kept = self.unfinished.take_bytes(id);
+        let (begun, bytes) = match kept {
+            None => (None, Bytes::Lent(bytes)),
+            Some((mark, mut whole)) => {
+                whole.extend_from_slice(bytes);
+                (Some(mark), Bytes::Kept(whole))
+            }
+        };
+        let requests = Requests { id, place, peer, bytes, position: 0, begun, is_over: false };
+        Some(Reading::Requests(requests))
     }
 
-    fn receive_requests(self: &Rc<Self>, id: ConnectionId, mut head: Box<Head>, bytes: &mut [u8]) {
-        let max = self.core.borrow().limits.max_head_size;
-        let mut rest = bytes;
-        loop {
-            let (handled, size) = match http::parse(rest, max) {
-                Ok(Some((parsed, size))) => {
-                    (self.request(id, &parsed, &rest[..size], head.peer), size)
+    /// What is sent without waiting for `connect` is kept until that has decided.
+    fn keep_early(&mut self, hub: &mut Hub, id: ConnectionId, peer: SocketAddr, bytes: &[u8]) {
+        if self.unfinished.kept_bytes(id) + bytes.len() > self.bounds.max_head_size {
+            return self.end(hub, id, EndReason::TooEarly { peer });
+        }
+        let (mark, mut early) = match self.unfinished.take_bytes(id) {
+            Some((mark, early)) => (Some(mark), early),
+            None => (None, Vec::new()),
+        };
+        early.extend_from_slice(bytes);
+        self.unfinished.keep_bytes(id, early, mark);
+        self.trim_unfinished(hub);
+    }
+
+    /// A request is awaited from here on, behind all others of whom one is.
+    pub(super) fn await_request(&mut self, place: u32) {
+        let arriving = &mut self.arriving[place as usize];
+        if let Stage::Head(mark) = arriving.stage {
+            self.unfinished.forget_head(mark);
+        }
+        arriving.stage = Stage::Head(self.unfinished.await_head(arriving.id));
+    }
+
+    pub(super) fn read_request(
+        &mut self,
+        hub: &mut Hub,
+        requests: &mut Requests<'_>,
+    ) -> Read<'static> {
+        if requests.is_over {
+            return Read::Over(Goodbye::None);
+        }
+        let id = requests.id;
+        let rest = &requests.bytes.as_slice()[requests.position..];
+        let (head, size) = match http::parse(rest, self.bounds.max_head_size) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => return Read::Over(Goodbye::None),
+            Err(error) => {
+                let peer = requests.peer;
+                let is_size = error.status() == 431;
+                hub.telemetry.tell(Event::RequestRefused { peer, error: &error, is_size });
+                let response = Response::new(error.status()).text(format!("{error}\n"));
+                requests.is_over = true;
+                self.respond(hub, id, &response, false, false);
+                self.leave(hub, id, Step::Shutdown, &Stop::Closed);
+                return Read::Over(Goodbye::None);
+            }
+        };
+        let (is_head, keep_alive) = (head.method == "HEAD", head.keep_alive());
+        let handled = self.handle(hub, id, &head, &rest[..size], requests.peer);
+        requests.position += size;
+        requests.begun = None;
+        match handled {
+            Handled::Answer(response) => {
+                requests.is_over = !keep_alive;
+                self.answer(hub, id, &response, is_head, keep_alive);
+                Read::More
+            }
+            Handled::Last(response) => {
+                requests.is_over = true;
+                self.answer(hub, id, &response, false, false);
+                Read::Over(Goodbye::None)
+            }
+            Handled::Errand(Errand::Route(call)) => {
+                requests.is_over = !keep_alive;
+                Read::Errand(Errand::Route(call))
+            }
+            Handled::Errand(errand) => {
+                requests.is_over = true;
+                // What is sent without waiting for the answer comes behind it.
+                let early = requests.bytes.as_slice()[requests.position..].to_vec();
+                self.unfinished.keep_bytes(id, early, None);
+                requests.position = requests.bytes.as_slice().len();
+                let arriving = &mut self.arriving[requests.place as usize];
+                if let Stage::Head(mark) = arriving.stage {
+                    self.unfinished.forget_head(mark);
                 }
-                Ok(None) => {
-                    head.bytes.extend_from_slice(rest);
-                    self.core.borrow_mut().put(id, Phase::Head(head));
-                    return;
-                }
-                Err(error) => {
-                    tracing::info!(peer = %head.peer, %error, "refused a request");
-                    let response = Response::new(error.status()).text(format!("{error}\n"));
-                    let mut core = self.core.borrow_mut();
-                    core.count_unreadable(error.status() == 431);
-                    core.respond(id, &response, false, false);
-                    core.begin_ending(id, EndingStep::Shutdown);
-                    return;
-                }
-            };
-            rest = &mut rest[size..];
-            match handled {
-                Handled::Answered => {
-                    let core = self.core.borrow();
-                    head.deadline = core.head_deadline();
-                    head.mark = 0;
-                }
-                Handled::Last => {
-                    self.core.borrow_mut().begin_ending(id, EndingStep::Shutdown);
-                    return;
-                }
-                Handled::Connecting(mut connecting) => {
-                    connecting.early.extend_from_slice(rest);
-                    self.poll_connect(id, connecting);
-                    return;
-                }
+                arriving.stage = Stage::Deciding;
+                Read::Errand(errand)
             }
         }
     }
 
-    /// Answers a request, or begins `connect`.
-    fn request(
-        self: &Rc<Self>,
+    /// What is left is the beginning of a request, unless nothing more is to be read.
+    pub(super) fn end_requests(&mut self, requests: Requests<'_>) {
+        let Requests { id, place, bytes, position, begun, is_over, .. } = requests;
+        if !is_over && position < bytes.as_slice().len() {
+            if begun.is_none() {
+                // It has its time from here, among others that have begun.
+                self.await_request(place);
+            }
+            let bytes = match bytes {
+                Bytes::Kept(bytes) if position == 0 => bytes,
+                bytes => bytes.as_slice()[position..].to_vec(),
+            };
+            self.unfinished.keep_bytes(id, bytes, begun);
+        }
+    }
+
+    /// Says how a request is answered, or by whom.
+    fn handle(
+        &mut self,
+        hub: &mut Hub,
         id: ConnectionId,
         head: &http::Head<'_>,
         bytes: &[u8],
         peer: SocketAddr,
     ) -> Handled {
-        let answer = |response: &Response| {
-            let keep_alive = head.keep_alive();
-            self.core.borrow_mut().respond(id, response, head.method == "HEAD", keep_alive);
-            if keep_alive { Handled::Answered } else { Handled::Last }
-        };
-        let last = |response: &Response| {
-            self.core.borrow_mut().respond(id, response, false, false);
-            Handled::Last
-        };
         match head.body() {
             Ok(http::Body::None) => {}
             // Nothing here reads bodies, and what isn't read can't be told from the next request.
-            Ok(_) => return last(&Response::new(413)),
-            Err(error) => return last(&Response::new(error.status())),
+            Ok(_) => return Handled::Last(Response::new(413)),
+            Err(error) => return Handled::Last(Response::new(error.status())),
         }
         let path: Vec<_> = http::segments(head.path).collect();
-        let (mounts, routes) = {
-            let core = self.core.borrow();
-            (core.mounts.clone(), core.routes.clone())
-        };
         let is_upgrade = http::is_upgrade(head);
-        let mount = mounts.iter().enumerate().find_map(|(index, mount)| {
+        let mounts = hub.channels.mounts().iter().enumerate();
+        let mount = mounts.into_iter().find_map(|(index, mount)| {
             Some((index, mount, match_mount(mount, &path, is_upgrade)?))
         });
         let Some((index, mount, variables)) = mount else {
-            let request = || to_request(head, bytes, peer);
-            return answer(&plain_response(&routes, &path, head, request));
+            return self.plain(id, head, &path, bytes, peer);
         };
         if head.method != "GET" {
-            return answer(&Response::new(400));
+            return Handled::Answer(Response::new(400));
         }
         let Ok(mut params) = http::decode_query(head.query) else {
-            return answer(&Response::new(400));
+            return Handled::Answer(Response::new(400));
         };
         let vsn = params.get("vsn").map(|vsn| match vsn {
             Param::Text(text) => Some(text.as_str()),
             Param::List(_) | Param::Map(_) => None,
         });
-        let version = match phoenix::negotiate(vsn) {
-            Ok(version) => version,
+        let encoding = match phoenix::negotiate(vsn) {
+            Ok(version) => Encoding::phoenix(version),
             Err(error) => {
-                tracing::warn!(%peer, "{error}");
-                return answer(&Response::new(403));
+                hub.telemetry.tell(Event::VersionRefused { peer, error: &error });
+                return Handled::Answer(Response::new(403));
             }
         };
         for (name, value) in variables {
             params.insert(name, Param::Text(value));
         }
-        tracing::debug!(
-            %peer,
-            handler = mount.handler.name(),
-            parameters = %crate::telemetry::log::filtered_params(&params),
-            "connecting"
-        );
-        Handled::Connecting(Box::new(Connecting {
-            connect: Some(mount.handler.connect(params, to_request(head, bytes, peer))),
-            alarm: Alarm::for_connect(&self.remote, id),
+        let handler = mount.handler.name();
+        hub.telemetry.tell(Event::Connecting { peer, handler, params: &params });
+        Handled::Errand(Errand::Connect(Box::new(Connecting {
+            id,
+            connect: mount.handler.connect(params, to_request(head, bytes, peer)),
+            alarm: Alarm::for_connect(hub.links.remote(), id),
             mount: u8::try_from(index).expect("an endpoint has at most 255 mounts"),
-            version,
+            encoding,
             upgrade: http::check_upgrade(head),
             peer,
             keep_alive: head.keep_alive(),
-            early: Vec::new(),
-            mark: 0,
+        })))
+    }
+
+    /// A request that is for no mount.
+    fn plain(
+        &self,
+        id: ConnectionId,
+        head: &http::Head<'_>,
+        path: &[Cow<'_, str>],
+        bytes: &[u8],
+        peer: SocketAddr,
+    ) -> Handled {
+        let Some(route) = self.routes.iter().position(|route| route.path == *path) else {
+            return Handled::Answer(Response::new(404));
+        };
+        if head.method != "GET" && head.method != "HEAD" {
+            return Handled::Answer(Response::new(405).header("allow", "GET, HEAD"));
+        }
+        Handled::Errand(Errand::Route(RouteCall {
+            id,
+            route,
+            request: to_request(head, bytes, peer),
+            is_head: head.method == "HEAD",
+            keep_alive: head.keep_alive(),
         }))
     }
-}
 
-impl Core {
-    /// Counts a request or a message that can't be read: for its size, or for what is in it.
-    pub(super) fn count_unreadable(&mut self, is_size: bool) {
-        let counters = &mut self.counters;
-        *(if is_size { &mut counters.oversized } else { &mut counters.malformed }) += 1;
+    /// A plain route's handler has answered.
+    pub(crate) fn answer_route(&mut self, hub: &mut Hub, call: &RouteCall, response: &Response) {
+        self.answer(hub, call.id, response, call.is_head, call.keep_alive);
+    }
+
+    /// Answers a request; if not the last, another is awaited.
+    fn answer(
+        &mut self,
+        hub: &mut Hub,
+        id: ConnectionId,
+        response: &Response,
+        is_head: bool,
+        keep_alive: bool,
+    ) {
+        self.respond(hub, id, response, is_head, keep_alive);
+        if !keep_alive {
+            self.leave(hub, id, Step::Shutdown, &Stop::Closed);
+        } else if let Some(Place::Arriving(place)) = hub.lines.place(id.into()) {
+            let deadline = hub.clock.seconds_begun() + self.bounds.head_timeout;
+            self.arriving[place as usize].deadline = deadline;
+            self.await_request(place);
+        }
     }
 
     /// Queues an HTTP answer.
-    pub(crate) fn respond(
+    pub(super) fn respond(
         &mut self,
+        hub: &mut Hub,
         id: ConnectionId,
         response: &Response,
         is_head: bool,
@@ -177,7 +304,7 @@ impl Core {
     ) {
         let headers: Vec<_> =
             response.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        self.write_bytes(id, |out| {
+        hub.write_bytes(id.into(), |out| {
             let write = if is_head { http::write_head_response } else { http::write_response };
             let content_type = response.content_type.as_deref();
             write(out, response.status, content_type, &response.body, &headers, keep_alive);
@@ -208,25 +335,6 @@ fn match_mount<'m>(
         }
     }
     Some(variables)
-}
-
-fn plain_response(
-    routes: &[PlainRoute],
-    path: &[Cow<'_, str>],
-    head: &http::Head<'_>,
-    request: impl FnOnce() -> Request,
-) -> Response {
-    let Some(route) = routes.iter().find(|route| route.path == *path) else {
-        return Response::new(404);
-    };
-    if head.method != "GET" && head.method != "HEAD" {
-        return Response::new(405).header("allow", "GET, HEAD");
-    }
-    let request = request();
-    panics::catch(|| (route.handle)(&request)).unwrap_or_else(|panic| {
-        tracing::error!(path = head.path, error = panic, "a route's handler crashed");
-        Response::new(500)
-    })
 }
 
 /// The request as the application sees it: one copy of the head, and places in it.

@@ -7,259 +7,222 @@
 //! those that pile up are the ones that never finish. Were the newest refused instead, whoever
 //! holds all places once would lock everybody out.
 //!
-//! Each beginning gets a mark, and stands in line by it. What is finished, or gone, leaves its mark
-//! behind in the line, where it is known by standing on no connection any more. So does what is
-//! taken out to be worked with; but a line is looked through only when something is put down, and
-//! whatever was taken out is put down before anything of another connection is.
+//! Each beginning gets a mark, and stands in line by it. What is kept lies here and nowhere else, so
+//! that the bytes of all of it can't but add up.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 
+use super::Transport;
 use crate::io::ConnectionId;
+use crate::message::EndReason;
 use crate::protocol::websocket::Partial;
-use crate::shard::lines::connection::{Connections, Phase};
-use crate::shard::{Core, Dead};
+use crate::shard::channels::Hub;
 
 /// What a shard has of unfinished things.
 #[derive(Debug, Default)]
-pub(crate) struct Unfinished {
-    /// Connections of which a request is awaited.
-    awaited: usize,
-    /// Those whose `connect` runs.
-    connecting: usize,
-    /// Those of which anything is kept, and the bytes of memory that it takes.
-    keeping: usize,
-    bytes: usize,
-    /// Connections of which a request is awaited, the oldest first.
-    heads: Line,
+pub(super) struct Unfinished {
+    kept: HashMap<ConnectionId, (Mark, Beginning)>,
     /// Connections of which something is kept, the oldest first.
-    kept: Line,
+    by_age: BTreeMap<Mark, ConnectionId>,
+    /// Connections of which a request is awaited, the oldest first.
+    heads: BTreeMap<Mark, ConnectionId>,
+    /// Bytes of memory that all that is kept takes.
+    bytes: usize,
     last_mark: Mark,
 }
 
-/// Numbers the beginnings of a shard. Zero is none: what has it gets one when it is kept.
-pub(crate) type Mark = u64;
+/// Numbers the beginnings of a shard.
+pub(super) type Mark = u64;
+
+/// What has come of something that is not whole.
+#[derive(Debug)]
+enum Beginning {
+    /// Of a request; or behind one, while `connect` decides.
+    Bytes(Vec<u8>),
+    Message(Box<Partial>),
+}
+
+impl Beginning {
+    fn size(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.capacity(),
+            Self::Message(partial) => partial.buffered(),
+        }
+    }
+}
 
 impl Unfinished {
-    /// On the way to a socket.
-    pub(crate) fn handshakes(&self) -> usize {
-        self.awaited + self.connecting
+    /// A request is awaited from here on.
+    pub(super) fn await_head(&mut self, id: ConnectionId) -> Mark {
+        let mark = self.next_mark();
+        self.heads.insert(mark, id);
+        mark
     }
 
-    fn add(&mut self, phase: &Phase) {
-        let bytes = phase.kept();
-        self.bytes += bytes;
-        self.keeping += usize::from(bytes > 0);
-        match phase {
-            Phase::Head(_) => self.awaited += 1,
-            Phase::Connecting(_) => self.connecting += 1,
-            Phase::Open(_) | Phase::Ending(_) | Phase::Empty => {}
+    /// It is awaited no more.
+    pub(super) fn forget_head(&mut self, mark: Mark) {
+        self.heads.remove(&mark);
+    }
+
+    /// The connection that has been waited for longest.
+    pub(super) fn oldest_head(&self) -> Option<ConnectionId> {
+        self.heads.first_key_value().map(|(_, id)| *id)
+    }
+
+    /// Keeps bytes, which are more of what began with `mark`, or have just begun.
+    pub(super) fn keep_bytes(&mut self, id: ConnectionId, bytes: Vec<u8>, mark: Option<Mark>) {
+        if !bytes.is_empty() {
+            self.keep(id, Beginning::Bytes(bytes), mark);
         }
     }
 
-    pub(super) fn remove(&mut self, phase: &Phase) {
-        let bytes = phase.kept();
-        self.bytes -= bytes;
-        self.keeping -= usize::from(bytes > 0);
-        match phase {
-            Phase::Head(_) => self.awaited -= 1,
-            Phase::Connecting(_) => self.connecting -= 1,
-            Phase::Open(_) | Phase::Ending(_) | Phase::Empty => {}
+    /// Takes the bytes that are kept of a connection, to go on with them.
+    pub(super) fn take_bytes(&mut self, id: ConnectionId) -> Option<(Mark, Vec<u8>)> {
+        match self.take(id)? {
+            (mark, Beginning::Bytes(bytes)) => Some((mark, bytes)),
+            (_, Beginning::Message(_)) => unreachable!("it is no socket yet"),
         }
+    }
+
+    /// How many bytes are kept of a connection that is no socket yet.
+    pub(super) fn kept_bytes(&self, id: ConnectionId) -> usize {
+        match self.kept.get(&id) {
+            Some((_, Beginning::Bytes(bytes))) => bytes.len(),
+            _ => 0,
+        }
+    }
+
+    /// Keeps what has come of a message, which is more of what began with `mark`, or has just begun.
+    pub(super) fn keep_message(
+        &mut self,
+        id: ConnectionId,
+        partial: Box<Partial>,
+        mark: Option<Mark>,
+    ) {
+        self.keep(id, Beginning::Message(partial), mark);
+    }
+
+    /// Takes what is kept of a message, to go on with it.
+    #[inline]
+    pub(super) fn take_message(&mut self, id: ConnectionId) -> Option<(Mark, Box<Partial>)> {
+        if self.kept.is_empty() {
+            return None;
+        }
+        match self.take(id)? {
+            (mark, Beginning::Message(partial)) => Some((mark, partial)),
+            (_, Beginning::Bytes(_)) => unreachable!("they are taken when it becomes a socket"),
+        }
+    }
+
+    /// Nothing that a connection has begun will be gone on with.
+    pub(super) fn forget(&mut self, id: ConnectionId) {
+        if !self.kept.is_empty() {
+            drop(self.take(id));
+        }
+    }
+
+    fn keep(&mut self, id: ConnectionId, beginning: Beginning, mark: Option<Mark>) {
+        let mark = mark.unwrap_or_else(|| self.next_mark());
+        self.bytes += beginning.size();
+        self.by_age.insert(mark, id);
+        let before = self.kept.insert(id, (mark, beginning));
+        assert!(before.is_none(), "what was kept before is taken out to be gone on with");
+    }
+
+    fn take(&mut self, id: ConnectionId) -> Option<(Mark, Beginning)> {
+        let (mark, beginning) = self.kept.remove(&id)?;
+        self.by_age.remove(&mark);
+        self.bytes -= beginning.size();
+        if self.kept.len() < self.kept.capacity() / 8 && self.kept.capacity() > KEPT {
+            self.kept.shrink_to(KEPT);
+        }
+        Some((mark, beginning))
     }
 
     fn next_mark(&mut self) -> Mark {
         self.last_mark += 1;
         self.last_mark
     }
+}
 
+#[cfg(any(test, feature = "testing"))]
+impl Unfinished {
     /// Bytes of memory that are kept.
-    #[cfg(feature = "testing")]
-    pub(crate) fn bytes(&self) -> usize {
-        assert_eq!(
-            self.keeping == 0,
-            self.bytes == 0,
-            "somebody keeps nothing, or nobody something"
-        );
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
+}
 
-    /// How many marks stand in the lines.
+#[cfg(any(test, debug_assertions))]
+impl Unfinished {
+    /// How many stand in the lines.
     #[cfg(test)]
-    pub(crate) fn marks(&self) -> usize {
-        self.heads.0.len() + self.kept.0.len()
+    pub(super) fn marks(&self) -> usize {
+        self.heads.len() + self.by_age.len()
+    }
+
+    /// Whether a connection stands in the line of those whose request is awaited.
+    pub(super) fn has_head(&self, mark: Mark, id: ConnectionId) -> bool {
+        self.heads.get(&mark) == Some(&id)
+    }
+
+    /// Asserts that the sums are those of what is kept, and so many requests are awaited.
+    pub(super) fn check(&self, heads: usize) {
+        assert_eq!(self.heads.len(), heads, "those whose request is awaited");
+        let bytes: usize = self.kept.values().map(|(_, beginning)| beginning.size()).sum();
+        assert_eq!(self.bytes, bytes, "bytes of what is unfinished");
+        assert_eq!(self.by_age.len(), self.kept.len(), "what is kept stands in line");
+        for (mark, id) in &self.by_age {
+            assert_eq!(self.kept[id].0, *mark, "the mark of {id:?}");
+        }
     }
 }
 
-impl Core {
-    /// Puts a connection into the phase that it has come to, or back into the one it was taken out
-    /// of to be worked with.
-    pub(super) fn put(&mut self, id: ConnectionId, mut phase: Phase) {
-        let Some(connection) = self.connections.find(id) else {
-            self.dead.push(Dead::Phase(phase));
-            return;
-        };
-        let unfinished = &mut self.unfinished;
-        let is_kept = phase.kept() > 0;
-        let is_head = matches!(phase, Phase::Head(_));
-        let mut new_mark = None;
-        if let Some(mark) = phase.mark()
-            && *mark == 0
-            && (is_head || is_kept)
-        {
-            *mark = unfinished.next_mark();
-            new_mark = Some(*mark);
-        }
-        unfinished.remove(&connection.phase);
-        unfinished.add(&phase);
-        let before = std::mem::replace(&mut connection.phase, phase);
-        if !matches!(before, Phase::Empty) {
-            self.dead.push(Dead::Phase(before));
-        }
-        if let Some(mark) = new_mark {
-            if is_head {
-                unfinished.heads.push(mark, id, unfinished.awaited, &mut self.connections);
-            }
-            if is_kept {
-                unfinished.kept.push(mark, id, unfinished.keeping, &mut self.connections);
-            }
-        }
-        if is_kept {
-            self.close_unfinished();
-        }
-    }
-
-    /// Takes a connection's phase out, to be worked with.
-    pub(super) fn take_phase(&mut self, id: ConnectionId) -> Phase {
-        let Some(connection) = self.connections.find(id) else { return Phase::Empty };
-        self.unfinished.remove(&connection.phase);
-        std::mem::take(&mut connection.phase)
-    }
-
-    /// Takes out what is kept of an unfinished message.
-    pub(super) fn take_partial(&mut self, id: ConnectionId) -> Option<Box<Partial>> {
-        let phase = &mut self.connections.find(id)?.phase;
-        if phase.kept() == 0 {
-            return None;
-        }
-        self.unfinished.remove(phase);
-        let partial = phase.partial().and_then(Option::take);
-        self.unfinished.add(phase);
-        partial
-    }
-
-    /// Keeps what has come of an unfinished message.
-    pub(super) fn keep_partial(&mut self, id: ConnectionId, mut partial: Box<Partial>) {
-        let Some(connection) = self.connections.find(id) else { return };
-        let unfinished = &mut self.unfinished;
-        let is_new = partial.mark == 0;
-        if is_new {
-            partial.mark = unfinished.next_mark();
-        }
-        let mark = partial.mark;
-        unfinished.remove(&connection.phase);
-        if let Some(place) = connection.phase.partial() {
-            *place = Some(partial);
-        }
-        unfinished.add(&connection.phase);
-        if is_new {
-            unfinished.kept.push(mark, id, unfinished.keeping, &mut self.connections);
-        }
-        self.close_unfinished();
-    }
-
+impl Transport {
     /// Closes the oldest of the unfinished while they have too many bytes.
-    fn close_unfinished(&mut self) {
-        while self.unfinished.bytes > self.limits.max_partial_bytes {
-            let kept = &mut self.unfinished.kept;
-            let Some(id) = kept.pop(&mut self.connections) else { return };
-            self.counters.unfinished += 1;
-            let max_partial_bytes = self.limits.max_partial_bytes;
-            tracing::debug!(max_partial_bytes, "closing the oldest that is unfinished");
-            if self.connections.session(id).is_some() {
-                drop(self.take_partial(id));
-                // It has done nothing that another client may not do, and is to try again.
-                self.fail_socket(id, 1013);
-            } else {
-                self.close_now(id);
-            }
-        }
-    }
-
-    /// Makes room for one more connection on its way to a socket. False: there is none to be made,
-    /// for all that are on their way have asked and wait for us.
-    pub(super) fn make_room_for_handshake(&mut self) -> bool {
-        let max_handshakes = self.limits.max_handshakes;
-        while self.unfinished.handshakes() >= max_handshakes {
-            let heads = &mut self.unfinished.heads;
-            let Some(id) = heads.pop(&mut self.connections) else { return false };
-            self.counters.unfinished += 1;
-            tracing::debug!(max_handshakes, "closing the oldest that has not asked");
-            self.close_now(id);
-        }
-        true
-    }
-}
-
-impl Phase {
-    /// Bytes of memory that are kept of something unfinished.
-    fn kept(&self) -> usize {
-        let partial = |partial: &Option<Box<Partial>>| partial.as_ref().map_or(0, |p| p.buffered());
-        match self {
-            Self::Head(head) => head.bytes.capacity(),
-            Self::Connecting(connecting) => connecting.early.capacity(),
-            Self::Open(session) => partial(&session.partial),
-            Self::Ending(ending) => partial(&ending.partial),
-            Self::Empty => 0,
-        }
-    }
-
-    fn partial(&mut self) -> Option<&mut Option<Box<Partial>>> {
-        match self {
-            Self::Open(session) => Some(&mut session.partial),
-            Self::Ending(ending) => Some(&mut ending.partial),
-            Self::Head(_) | Self::Connecting(_) | Self::Empty => None,
-        }
-    }
-
-    /// Where the mark of what is unfinished stands.
-    fn mark(&mut self) -> Option<&mut Mark> {
-        match self {
-            Self::Head(head) => Some(&mut head.mark),
-            Self::Connecting(connecting) => Some(&mut connecting.mark),
-            Self::Open(_) | Self::Ending(_) | Self::Empty => {
-                self.partial()?.as_mut().map(|partial| &mut partial.mark)
-            }
+    pub(super) fn trim_unfinished(&mut self, hub: &mut Hub) {
+        let max_partial_bytes = self.bounds.max_partial_bytes;
+        while self.unfinished.bytes > max_partial_bytes
+            && let Some((_, &id)) = self.unfinished.by_age.first_key_value()
+        {
+            self.unfinished.forget(id);
+            self.end(hub, id, EndReason::Unfinished { max_partial_bytes });
         }
     }
 }
 
-/// Connections by their marks, the oldest first.
-#[derive(Debug, Default)]
-struct Line(VecDeque<(Mark, ConnectionId)>);
+/// Room for so many is kept.
+const KEPT: usize = 64;
 
-impl Line {
-    /// Lines a connection up behind the others, of whom, with it, `standing` have not left.
-    fn push(&mut self, mark: Mark, id: ConnectionId, standing: usize, all: &mut Connections) {
-        self.0.push_back((mark, id));
-        // Those who have left are taken out when they are most of the line, so that each costs one
-        // more look, whenever that is.
-        if self.0.len() > 2 * standing + SLACK {
-            self.0.retain(|&(mark, id)| stands(mark, id, all));
-            self.0.shrink_to(2 * standing + SLACK);
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(slot: usize) -> ConnectionId {
+        ConnectionId::new(0, slot, 1)
     }
 
-    /// Takes the oldest that has not left.
-    fn pop(&mut self, all: &mut Connections) -> Option<ConnectionId> {
-        std::iter::from_fn(|| self.0.pop_front())
-            .find(|&(mark, id)| stands(mark, id, all))
-            .map(|(_, id)| id)
+    #[test]
+    fn what_goes_on_keeps_its_age_and_what_begins_anew_is_the_youngest() {
+        let mut unfinished = Unfinished::default();
+        unfinished.keep_bytes(id(1), vec![0; 10], None);
+        unfinished.keep_bytes(id(2), vec![0; 10], None);
+        let (mark, bytes) = unfinished.take_bytes(id(1)).expect("kept");
+        unfinished.keep_bytes(id(1), bytes, Some(mark));
+        assert_eq!(unfinished.by_age.first_key_value().map(|(_, id)| *id), Some(id(1)));
+        let (_, bytes) = unfinished.take_bytes(id(1)).expect("kept");
+        unfinished.keep_bytes(id(1), bytes, None);
+        assert_eq!(unfinished.by_age.first_key_value().map(|(_, id)| *id), Some(id(2)));
+        unfinished.check(0);
+        (1..3).for_each(|slot| unfinished.forget(id(slot)));
+        assert_eq!((unfinished.bytes(), unfinished.marks()), (0, 0));
+    }
+
+    #[test]
+    fn nothing_is_not_kept() {
+        let mut unfinished = Unfinished::default();
+        unfinished.keep_bytes(id(1), Vec::new(), None);
+        assert!(unfinished.take_bytes(id(1)).is_none() && unfinished.take_message(id(1)).is_none());
+        assert_eq!(unfinished.marks(), 0);
     }
 }
-
-fn stands(mark: Mark, id: ConnectionId, all: &mut Connections) -> bool {
-    all.find(id).and_then(|connection| connection.phase.mark()).is_some_and(|own| *own == mark)
-}
-
-/// A line so short is not looked through.
-const SLACK: usize = 64;

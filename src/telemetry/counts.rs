@@ -2,13 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Core;
-
 /// Names the figures once.
 macro_rules! figures {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A shard's figures, as of some turn not long ago: what there is now, then what has
-        /// happened since the start. Each is right by itself; two of them may be of different turns.
+        /// A shard's figures: what there is now, as of the end of some turn not long ago, then what
+        /// has happened since the start. Each is right by itself; two of them may be of different
+        /// turns.
         ///
         /// # Example
         ///
@@ -25,15 +24,16 @@ macro_rules! figures {
             $($(#[$doc])* pub $name: u64,)*
         }
 
-        const FIELDS: usize = [$(stringify!($name)),*].len();
+        /// Where a shard counts. It alone writes, and others read.
+        #[derive(Debug, Default)]
+        pub(crate) struct Tally {
+            $(pub(crate) $name: Figure,)*
+        }
 
-        impl ShardCounts {
-            fn to_array(self) -> [u64; FIELDS] {
-                [$(self.$name),*]
-            }
-
-            fn from_array([$($name),*]: [u64; FIELDS]) -> Self {
-                Self { $($name),* }
+        impl Tally {
+            /// What the figures are now, each by itself.
+            pub(crate) fn load(&self) -> ShardCounts {
+                ShardCounts { $($name: self.$name.load(),)* }
             }
         }
     };
@@ -95,40 +95,25 @@ figures! {
     writes,
 }
 
-/// Where others can read a shard's figures.
-#[derive(Default)]
-pub(crate) struct Published([AtomicU64; FIELDS]);
+/// One figure. It has one writer, so that to add to it takes no more than to add.
+#[derive(Debug, Default)]
+pub(crate) struct Figure(AtomicU64);
 
-impl Published {
-    fn store(&self, counts: ShardCounts) {
-        for (place, value) in self.0.iter().zip(counts.to_array()) {
-            // Each figure by itself; together they may be of two turns.
-            place.store(value, Ordering::Relaxed);
-        }
+impl Figure {
+    #[inline]
+    pub(crate) fn add(&self, more: u64) {
+        self.set(self.load().wrapping_add(more));
     }
 
-    pub(crate) fn load(&self) -> ShardCounts {
-        ShardCounts::from_array(std::array::from_fn(|place| self.0[place].load(Ordering::Relaxed)))
-    }
-}
-
-impl Core {
-    pub(crate) fn publish_counters(&self) {
-        self.shared.counters[self.shard].store(self.counts());
+    #[inline]
+    pub(crate) fn set(&self, value: u64) {
+        // Nobody concludes anything from one figure about another.
+        self.0.store(value, Ordering::Relaxed);
     }
 
-    /// What was counted on the way, with what there is now.
-    pub(crate) fn counts(&self) -> ShardCounts {
-        ShardCounts {
-            connections: self.connections.len() as u64,
-            processes: self.processes.len() as u64,
-            topics: self.topics.len() as u64,
-            timers: self.timers.len() as u64,
-            inbox_full: self.remote.refused(),
-            mesh_pushes: self.mesh.pushes,
-            writes: self.send_queue.writes,
-            ..self.counters
-        }
+    #[inline]
+    pub(crate) fn load(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -137,10 +122,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_read_as_they_were_stored() {
-        let published = Published::default();
-        let counts = ShardCounts::from_array(std::array::from_fn(|place| place as u64 * 7));
-        published.store(counts);
-        assert_eq!(published.load(), counts);
+    fn figures_are_read_as_they_were_counted() {
+        let tally = Tally::default();
+        tally.crashes.add(2);
+        tally.crashes.add(1);
+        tally.topics.set(7);
+        let counts = ShardCounts { crashes: 3, topics: 7, ..ShardCounts::default() };
+        assert_eq!(tally.load(), counts);
     }
 }

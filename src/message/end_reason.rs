@@ -1,0 +1,70 @@
+//! Why a connection ends, and how its client is told.
+
+/// Why we end a connection, or how it has ended by itself.
+///
+/// The one place that says what a reason means to the client ([`farewell`](Self::farewell)); what is
+/// counted and logged of it stands in the [catalogue](crate::telemetry).
+#[derive(Debug)]
+pub(crate) enum EndReason {
+    /// The kernel says that it is broken.
+    Broken(std::io::Error),
+    /// Nothing could be written to it: the peer is gone, and its last completion will say so.
+    Unwritable,
+    /// It owes more than it may: its reader does not read.
+    SlowReader { max_send_queue: usize },
+    /// It is the oldest of those that have begun to say something, and they have too many bytes.
+    Unfinished { max_partial_bytes: usize },
+    /// It is the oldest of those that have not asked for anything, and there are too many of them.
+    NeverAsked { max_handshakes: usize },
+    /// Its frames can't be read.
+    BadFrame { code: u16, error: String },
+    /// A message of it can't be read.
+    BadMessage { error: String },
+    /// It sent too much before `connect` had answered.
+    TooEarly { peer: std::net::SocketAddr },
+    /// Its socket's id was disconnected.
+    Disconnected,
+    /// The server ends.
+    Draining,
+    /// Nothing came from it for too long.
+    Idle,
+    /// Its request was not whole in time.
+    SlowRequest,
+    /// It was on its way out for too long.
+    Overdue,
+}
+
+/// How a client is told that its socket ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// By a Close with this code, which it is to answer.
+    Close(u16),
+    /// By a Close with this code. Nothing that it still says is understood, its own Close among it.
+    Fail(u16),
+    /// Not at all.
+    Silent,
+}
+
+impl EndReason {
+    /// How the client of an open socket is told. A connection that is no open socket goes silently.
+    pub(crate) fn farewell(&self) -> Farewell {
+        match self {
+            Self::Disconnected => Farewell::Close(1001),
+            Self::Draining => Farewell::Close(1012),
+            // As Phoenix: its transport process crashes.
+            Self::BadMessage { .. } => Farewell::Close(1011),
+            // As Bandit, which times out with a protocol error.
+            Self::Idle => Farewell::Close(1002),
+            Self::BadFrame { code, .. } => Farewell::Fail(*code),
+            // It has done nothing that another client may not do, and is to try again.
+            Self::Unfinished { .. } => Farewell::Fail(1013),
+            Self::Broken(_)
+            | Self::Unwritable
+            | Self::SlowReader { .. }
+            | Self::NeverAsked { .. }
+            | Self::TooEarly { .. }
+            | Self::SlowRequest
+            | Self::Overdue => Farewell::Silent,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Cells: the application's part of a process, as the engine sees it.
+
+use std::any::Any;
+use std::task::{Context, Poll};
+
+use super::timers::MakeInfo;
+use crate::message::{Broadcast, Payload, PayloadRef, Stop};
+use crate::protocol::phoenix::{Field, RefBuf};
+
+/// The application's part of a process: its state at rest, or the callback that waits.
+pub(crate) trait Cell {
+    /// Starts a callback and polls it once, only while none runs; or polls the one that waits, for
+    /// [`Call::Resume`].
+    fn poll(&mut self, call: Call<'_>, cx: &mut Context<'_>) -> Poll<Outcome>;
+
+    /// No callback has begun and not ended.
+    fn is_resting(&self) -> bool;
+}
+
+/// A callback to run, and what it is given.
+pub(crate) enum Call<'a> {
+    Join {
+        params: PayloadRef<'a>,
+    },
+    Event {
+        message_ref: RefBuf,
+        event: Field<'a>,
+        payload: PayloadRef<'a>,
+    },
+    Out(Broadcast),
+    Broadcast(Broadcast),
+    Gap(Broadcast),
+    Info(Box<dyn Any + Send>),
+    Tick(MakeInfo),
+    Terminate(Stop),
+    /// One that waited goes on.
+    Resume,
+}
+
+impl<'a> Call<'a> {
+    /// The callback, and the client's event if it is for one (that has a plain name).
+    pub(crate) fn name(&self) -> (&'static str, Option<&'a str>) {
+        let callback = match self {
+            Self::Join { .. } => "join",
+            Self::Event { event, .. } => return ("handle_in", event.as_borrowed()),
+            Self::Out(_) => "handle_out",
+            Self::Broadcast(_) => "handle_broadcast",
+            Self::Gap(_) => "handle_gap",
+            Self::Info(_) | Self::Tick(_) => "handle_info",
+            Self::Terminate(_) => "terminate",
+            Self::Resume => "a callback that had waited",
+        };
+        (callback, None)
+    }
+}
+
+/// How a callback has ended.
+pub(crate) enum Outcome {
+    Joined(Payload),
+    Refused(Payload),
+    Done(Option<Answer>),
+    /// It is done, and so is the channel.
+    Stop(Stop, Option<Answer>),
+    /// What its error says. The error itself is the application's and has been dropped.
+    Crashed(String),
+    Terminated,
+}
+
+/// What a client's message is answered with.
+pub(crate) struct Answer {
+    pub(crate) message_ref: RefBuf,
+    pub(crate) status: &'static str,
+    pub(crate) response: Payload,
+}

@@ -1,0 +1,186 @@
+//! Turns of processes: whose turn it is, what it does next, and what follows when that has ended.
+//!
+//! A process that rests with mail stands in line, once; in its turn it handles one thing of it, and
+//! goes to the end if there is more. While its callback runs it can't have a turn, and nothing that
+//! the callback sends is handled before it has ended: two callbacks are never inside one another.
+
+use super::cell::{Answer, Call, Cell, Outcome};
+use super::mailbox::Mail;
+use super::process::Status;
+use super::{Behind, Callback, Hub};
+use crate::message::{Broadcast, LineId, ProcessId, Stop};
+use crate::protocol::phoenix::{EncodeError, Field};
+use crate::shard::links::Alarm;
+use crate::telemetry::{Event, Held};
+
+/// How a poll of a callback has ended.
+pub(crate) enum Polled {
+    /// It waits.
+    Pending(Box<dyn Cell>),
+    Ready(Box<dyn Cell>, Outcome),
+    /// It panicked, and the cell is gone.
+    Panicked(String),
+}
+
+/// A mail whose callback is to run, with what is lent to it.
+pub(crate) enum Turn {
+    Event(ProcessId, Mail),
+    Callback(Callback<'static>),
+}
+
+impl Hub {
+    /// Takes the process whose turn it is out of the line, and says what it does.
+    pub(crate) fn next_turn(&mut self) -> Option<Turn> {
+        loop {
+            let id = self.channels.ready.pop_front()?;
+            // It may have ended since.
+            let Some(process) = self.channels.processes.find(id) else { continue };
+            process.is_ready = false;
+            if !process.is_resting() {
+                // It has another turn when its callback has ended.
+                continue;
+            }
+            if let Some(turn) = self.take_turn(id) {
+                return Some(turn);
+            }
+        }
+    }
+
+    fn take_turn(&mut self, id: ProcessId) -> Option<Turn> {
+        let process = self.channels.processes.known(id);
+        if let Some(reason) = process.take_ending() {
+            return self.begin_end(id, reason).map(Turn::Callback);
+        }
+        if process.status != Status::Joined {
+            return None;
+        }
+        let callback = match process.mailbox.pop()? {
+            mail @ Mail::Event { .. } => return Some(Turn::Event(id, mail)),
+            Mail::Leave { message_ref } => self.leave(id, message_ref),
+            Mail::Out(message) => self.channels.begin(id, Call::Out(message)),
+            Mail::Broadcast(message) => self.channels.begin(id, Call::Broadcast(message)),
+            Mail::Gap(missed) => self.channels.begin(id, Call::Gap(missed)),
+            Mail::Missed => {
+                let missed = Broadcast::bare(&self.topic_of(id), "");
+                self.channels.begin(id, Call::Gap(missed))
+            }
+            Mail::Info(info) => self.channels.begin(id, Call::Info(info)),
+            Mail::Tick(make) => self.channels.begin(id, Call::Tick(make)),
+            Mail::Behind(_) => unreachable!("only while joining"),
+        };
+        callback.map(Turn::Callback)
+    }
+
+    /// Begins the callback of a client's event that waited.
+    pub(crate) fn begin_event<'a>(
+        &mut self,
+        id: ProcessId,
+        mail: &'a mut Mail,
+    ) -> Option<Callback<'a>> {
+        let Mail::Event { message_ref, event, payload } = mail else {
+            unreachable!("other mail needs nothing lent");
+        };
+        let (message_ref, payload) = (std::mem::take(message_ref), (&*payload).into());
+        let event = Field::from(event.as_str());
+        self.channels.begin(id, Call::Event { message_ref, event, payload })
+    }
+
+    /// Goes on with a callback whose waker has fired, if it still waits.
+    pub(crate) fn resume(&mut self, id: ProcessId) -> Option<Callback<'static>> {
+        let process = self.channels.processes.find(id)?;
+        let waits = process.cell.as_ref().is_some_and(|cell| !cell.is_resting());
+        if waits { self.channels.begin(id, Call::Resume) } else { None }
+    }
+
+    /// Acts on how a callback has ended; gives back what must run next.
+    #[inline]
+    pub(crate) fn finish(
+        &mut self,
+        id: ProcessId,
+        alarm: Alarm,
+        polled: Polled,
+    ) -> Option<Callback<'static>> {
+        match polled {
+            Polled::Ready(cell, outcome) => {
+                self.channels.keep_spare(alarm);
+                let process = self.channels.processes.known(id);
+                process.cell = Some(cell);
+                if process.status == Status::Joining {
+                    self.finish_join(id, outcome);
+                    return None;
+                }
+                self.conclude(id, outcome)
+            }
+            Polled::Pending(cell) => {
+                self.channels.keep_waiting(id, cell, alarm, self.clock.now());
+                None
+            }
+            Polled::Panicked(panic) => {
+                self.channels.keep_spare(alarm);
+                self.end_panicked(id, &panic);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn conclude(&mut self, id: ProcessId, outcome: Outcome) -> Option<Callback<'static>> {
+        let ended = match outcome {
+            Outcome::Done(answer) => self.send_answer(id, answer).map(|()| None),
+            Outcome::Stop(reason, answer) => self.send_answer(id, answer).map(|()| Some(reason)),
+            Outcome::Crashed(error) => Err(error),
+            Outcome::Terminated => {
+                self.finish_process(id);
+                return None;
+            }
+            Outcome::Joined(_) | Outcome::Refused(_) => unreachable!("only join ends so"),
+        };
+        let asked = self.channels.processes.known(id).take_ending();
+        match ended {
+            Ok(None) => match asked {
+                Some(reason) => self.begin_end(id, reason),
+                None => {
+                    self.channels.stand_in_line(id);
+                    None
+                }
+            },
+            Ok(Some(reason)) => self.begin_end(id, reason),
+            Err(error) => {
+                self.tell_crash(id, &error);
+                self.begin_end(id, Stop::Error(error))
+            }
+        }
+    }
+
+    /// Answers the message that a callback has handled. `Err` says why that can't be.
+    #[inline]
+    fn send_answer(&mut self, id: ProcessId, answer: Option<Answer>) -> Result<(), String> {
+        let Some(Answer { message_ref, status, response }) = answer else { return Ok(()) };
+        let sent = self.reply(id, &message_ref, status, &response);
+        sent.map_err(|error: EncodeError| error.to_string())
+    }
+
+    /// Takes out what waited behind a join and is to be looked at next.
+    pub(crate) fn next_behind(&mut self) -> Option<Behind> {
+        loop {
+            let behind = self.channels.behind.pop_front()?;
+            if let Mail::Behind(_) = behind.mail {
+                return Some(behind);
+            }
+            self.channels.mail(behind.process, behind.mail);
+        }
+    }
+
+    /// Says that it was this callback which held up the shard.
+    #[cold]
+    pub(crate) fn tell_hold(&mut self, id: ProcessId, name: (&'static str, Option<&str>)) {
+        let (callback, event) = name;
+        let topic = self.topic_of(id);
+        let channel = self.channels.type_of(id);
+        let held = Held::Callback { topic: &topic, channel, callback, event };
+        self.telemetry.tell(Event::Held(held));
+    }
+}
+
+/// Where a client's session lies, and whose it is.
+pub(crate) type Client = (u32, LineId);

@@ -1,0 +1,130 @@
+//! The desk: what the application's code may ask of the shard that it runs on.
+
+use std::any::Any;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::blocking::{Blocking, Pool};
+use super::channels::{MakeInfo, Mount, Question, TimerId};
+use super::links::Remote;
+use super::local::Local;
+use crate::message::{Broadcast, BroadcastError, Payload, ProcessId};
+use crate::protocol::phoenix::{EncodeError, RefBuf};
+use crate::telemetry::Event;
+
+/// A shard, as the code of the application that runs on it reaches it: the only way in from above,
+/// on the shard's own thread.
+///
+/// The shard's tables are borrowed for each call and let go of before it returns, so that whatever
+/// the application does next may call again.
+#[derive(Clone)]
+pub(crate) struct Desk(Rc<Local>);
+
+impl Desk {
+    pub(super) fn new(local: &Rc<Local>) -> Self {
+        Self(local.clone())
+    }
+
+    /// Sends an event to a process' client.
+    pub(crate) fn push(
+        &self,
+        process: ProcessId,
+        event: &str,
+        payload: &Payload,
+    ) -> Result<(), EncodeError> {
+        self.0.core.borrow_mut().hub.push(process, event, payload)
+    }
+
+    /// Sends an event to every subscriber of a topic, but not to `from`.
+    pub(crate) fn broadcast(
+        &self,
+        from: Option<ProcessId>,
+        topic: &str,
+        event: &str,
+        payload: Payload,
+    ) -> Result<(), BroadcastError> {
+        let hub = &mut self.0.core.borrow_mut().hub;
+        let from = from.map(|process| hub.global(process));
+        hub.broadcast(&Broadcast::new(topic, event, payload, from))
+    }
+
+    /// Captures the client's message that a process handles, to be answered later.
+    pub(crate) fn capture(&self, process: ProcessId, message_ref: RefBuf) -> Question {
+        self.0.core.borrow_mut().hub.capture(process, message_ref)
+    }
+
+    /// Has a process sent something when a time has passed.
+    pub(crate) fn send_after(
+        &self,
+        process: ProcessId,
+        delay: Duration,
+        info: Box<dyn Any + Send>,
+    ) {
+        self.0.core.borrow_mut().hub.send_after(process, delay, info);
+    }
+
+    /// Has a process sent something again and again.
+    pub(crate) fn send_every(&self, process: ProcessId, period: Duration, make: MakeInfo) {
+        self.0.core.borrow_mut().hub.send_every(process, period, make);
+    }
+
+    /// Subscribes a process to a topic besides its own.
+    pub(crate) fn subscribe(&self, process: ProcessId, topic: &str) {
+        self.0.core.borrow_mut().hub.subscribe(process, topic);
+    }
+
+    /// Ends all subscriptions of a process to that topic.
+    pub(crate) fn unsubscribe(&self, process: ProcessId, topic: &str) {
+        self.0.core.borrow_mut().hub.unsubscribe(process, topic);
+    }
+
+    /// Has a future woken when a time has passed.
+    pub(crate) fn set_alarm(&self, delay: Duration, waker: &Waker) -> TimerId {
+        // The waker may be a runtime's own, and its code is not to run while the tables are borrowed.
+        let waker = waker.clone();
+        self.0.core.borrow_mut().hub.set_alarm(delay, waker)
+    }
+
+    /// Has another waker be rung; false when the timer was due already.
+    pub(crate) fn reset_alarm(&self, timer: TimerId, waker: &Waker) -> bool {
+        self.0.core.borrow_mut().hub.reset_alarm(timer, waker)
+    }
+
+    /// Nobody waits for the timer any more.
+    pub(crate) fn cancel_alarm(&self, timer: TimerId) {
+        // Not while the shard itself is at work on its tables: then the timer is due once for
+        // nobody, which costs a look.
+        if let Ok(mut core) = self.0.core.try_borrow_mut() {
+            let cancelled = core.hub.cancel_alarm(timer);
+            drop(core);
+            drop(cancelled);
+        }
+    }
+
+    /// Runs work on the pool of threads that is there for it.
+    pub(crate) fn blocking<T, W>(&self, work: W) -> Blocking<T>
+    where
+        T: Send + 'static,
+        W: FnOnce() -> T + Send + 'static,
+    {
+        let pool: &Pool = &self.0.shared.blocking;
+        let blocking = Blocking::new(pool, work);
+        if blocking.was_refused() {
+            self.0.core.borrow().hub.telemetry.tell(Event::Overloaded);
+        }
+        blocking
+    }
+
+    /// The shard as other threads reach it.
+    pub(crate) fn remote(&self) -> &Arc<Remote> {
+        self.0.remote()
+    }
+}
+
+/// What the builder knows of a mount, to be made anew on each shard.
+pub(crate) trait Blueprint: Send + Sync {
+    /// `max_topics` is for a mount that does not say itself how many a socket may join.
+    fn build(&self, desk: &Desk, max_topics: usize) -> Mount;
+}

@@ -1,0 +1,189 @@
+//! Errands: the one place where the application's code runs.
+//!
+//! ```text
+//!   what is due, with what it needs ──▶ run: no table borrowed, panics caught, the watch asked
+//!            ▲                                            │
+//!            └──────────── what follows ◀── how it ended ◀┘
+//! ```
+//!
+//! While it runs no connection, session or process goes, although the code may push, broadcast and
+//! subscribe as it likes: whatever would have to end is noted (`chores`), or waits for its turn.
+
+use std::task::{Context, Poll};
+
+use super::channels::{Behind, Callback, ConnectFailure, Polled, Turn};
+use super::core::Core;
+use super::links::Woken;
+use super::local::Local;
+use super::panics;
+use super::transport::{Connecting, Errand, Read, RouteCall};
+use crate::io::ConnectionId;
+use crate::message::Response;
+use crate::telemetry::{Event, Held};
+
+/// What follows a callback.
+enum Next {
+    Nothing,
+    Callback(Callback<'static>),
+    /// A message that waited behind a join.
+    Behind(Behind),
+}
+
+impl Local {
+    /// Reads what a client has sent, and runs what it asks for.
+    pub(super) fn receive(&self, id: ConnectionId, bytes: &mut [u8]) {
+        let mut core = self.core.borrow_mut();
+        let Core { transport, hub } = &mut *core;
+        let Some(mut reading) = transport.begin(hub, id, bytes) else { return };
+        let how = loop {
+            let Core { transport, hub } = &mut *core;
+            match transport.read(hub, &mut reading) {
+                Read::More => {}
+                Read::Over(how) => break how,
+                Read::Errand(errand) => {
+                    drop(core);
+                    self.run(errand);
+                    core = self.core.borrow_mut();
+                }
+            }
+        };
+        let Core { transport, hub } = &mut *core;
+        transport.end_reading(hub, reading, how);
+    }
+
+    /// Goes on with what a waker has rung for.
+    pub(super) fn resume(&self, woken: Woken) {
+        let mut core = self.core.borrow_mut();
+        let Core { transport, hub } = &mut *core;
+        let errand = match woken {
+            Woken::Process(process) => hub.resume(process).map(Errand::Callback),
+            Woken::Connect(id) => transport.resume(hub, id).map(Errand::Connect),
+        };
+        drop(core);
+        if let Some(errand) = errand {
+            self.run(errand);
+        }
+    }
+
+    /// Lets processes have their turns, `most` at most. Whoever stands in line meanwhile has his
+    /// after them.
+    pub(super) fn run_turns(&self, most: usize) {
+        for _ in 0..most {
+            let mut core = self.core.borrow_mut();
+            match core.hub.next_turn() {
+                None => return,
+                Some(Turn::Callback(callback)) => {
+                    drop(core);
+                    self.run(Errand::Callback(callback));
+                }
+                Some(Turn::Event(process, mut mail)) => {
+                    let callback = core.hub.begin_event(process, &mut mail);
+                    drop(core);
+                    if let Some(callback) = callback {
+                        self.run(Errand::Callback(callback));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs an errand, and whatever must follow it at once.
+    #[inline]
+    fn run(&self, errand: Errand<'_>) {
+        match errand {
+            Errand::Callback(callback) => self.run_callback(callback),
+            Errand::Connect(connecting) => self.run_connect(connecting),
+            Errand::Route(call) => self.run_route(&call),
+        }
+    }
+
+    #[inline]
+    fn run_callback(&self, callback: Callback<'_>) {
+        let mut next = self.poll(callback);
+        loop {
+            next = match next {
+                Next::Nothing => return,
+                Next::Callback(callback) => self.poll(callback),
+                Next::Behind(behind) => {
+                    let mut core = self.core.borrow_mut();
+                    match core.hub.take_behind(behind.client, behind.message()) {
+                        Some(callback) => {
+                            drop(core);
+                            self.poll(callback)
+                        }
+                        None => core.hub.next_behind().map_or(Next::Nothing, Next::Behind),
+                    }
+                }
+            };
+        }
+    }
+
+    /// Polls a callback.
+    #[inline]
+    fn poll(&self, callback: Callback<'_>) -> Next {
+        let Callback { process, mut cell, alarm, call } = callback;
+        let name = call.name();
+        let polled = panics::catch(|| cell.poll(call, &mut Context::from_waker(&alarm.waker)));
+        let polled = match polled {
+            Ok(Poll::Ready(outcome)) => Polled::Ready(cell, outcome),
+            Ok(Poll::Pending) => Polled::Pending(cell),
+            Err(panic) => {
+                // Its drop may panic too, and that must not be the server's end either.
+                let _ = panics::catch(|| drop(cell));
+                Polled::Panicked(panic)
+            }
+        };
+        let mut core = self.core.borrow_mut();
+        if self.remote().watched.take_report() {
+            core.hub.tell_hold(process, name);
+        }
+        match core.hub.finish(process, alarm, polled) {
+            Some(callback) => Next::Callback(callback),
+            None => core.hub.next_behind().map_or(Next::Nothing, Next::Behind),
+        }
+    }
+
+    /// Polls a `connect`.
+    fn run_connect(&self, mut connecting: Box<Connecting>) {
+        let Connecting { id, connect, alarm, .. } = &mut *connecting;
+        let id = *id;
+        alarm.prepare();
+        let cx = &mut Context::from_waker(&alarm.waker);
+        let polled = panics::catch(|| connect.as_mut().poll(cx));
+        let mut core = self.core.borrow_mut();
+        let Core { transport, hub } = &mut *core;
+        if self.remote().watched.take_report() {
+            let handler = transport.handler_name(hub, &connecting);
+            hub.telemetry.tell(Event::Held(Held::Connect { handler }));
+        }
+        let early = match polled {
+            Ok(Poll::Pending) => {
+                transport.wait(hub, connecting);
+                None
+            }
+            Ok(Poll::Ready(decision)) => transport.decide(hub, connecting, decision),
+            Err(panic) => transport.decide(hub, connecting, Err(ConnectFailure::Crash(panic))),
+        };
+        drop(core);
+        if let Some(mut early) = early {
+            self.receive(id, &mut early);
+        }
+    }
+
+    /// Calls a plain route's handler.
+    fn run_route(&self, call: &RouteCall) {
+        let handle = &self.routes[call.route].handle;
+        let answered = panics::catch(|| handle(&call.request));
+        let mut core = self.core.borrow_mut();
+        let Core { transport, hub } = &mut *core;
+        let path = call.request.path();
+        if self.remote().watched.take_report() {
+            hub.telemetry.tell(Event::Held(Held::Route { path }));
+        }
+        let response = answered.unwrap_or_else(|error| {
+            hub.telemetry.tell(Event::RouteCrashed { path, error });
+            Response::new(500)
+        });
+        transport.answer_route(hub, call, &response);
+    }
+}

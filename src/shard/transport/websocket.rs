@@ -1,0 +1,111 @@
+//! WebSockets: what an open socket's client sends, cut into messages and handed to its session.
+
+use super::unfinished::Mark;
+use super::{Errand, Read, Step, Transport};
+use crate::message::{Encoding, EndReason, LineId, Stop};
+use crate::protocol::phoenix::{self, Ref};
+use crate::protocol::websocket::{self, Error, Input, Limits, Message, Partial};
+use crate::shard::channels::Hub;
+
+/// Bytes of an open socket.
+pub(crate) struct Frames<'b> {
+    line: LineId,
+    session: u32,
+    encoding: Encoding,
+    input: Input<'b>,
+    /// The mark of the message that began in a receive before, until that is whole.
+    begun: Option<Mark>,
+}
+
+/// How reading has ended.
+pub(crate) enum Goodbye {
+    /// By the end of the bytes.
+    None,
+    /// By the client's Close.
+    Close(Option<u16>),
+    /// By a frame that can't be read.
+    BadFrame(Error),
+    /// By a message that can't be read.
+    BadMessage(phoenix::Malformed),
+}
+
+impl<'b> Frames<'b> {
+    #[inline]
+    pub(super) fn new(
+        line: LineId,
+        session: u32,
+        encoding: Encoding,
+        begun: Option<(Mark, Box<Partial>)>,
+        bytes: &'b mut [u8],
+        limits: Limits,
+    ) -> Self {
+        let (begun, partial) = begun.unzip();
+        Self { line, session, encoding, input: Input::new(partial, bytes, limits), begun }
+    }
+
+    /// Reads one message.
+    #[inline]
+    pub(super) fn read(&mut self, hub: &mut Hub, max_depth: usize) -> Read<'_> {
+        let Self { line, session, encoding, input, begun } = self;
+        let decoded = match input.next_message() {
+            Ok(Some(Message::Text(text))) => {
+                if encoding.has_plain_heartbeats()
+                    && let Some(message_ref) = phoenix::heartbeat_ref(text.as_bytes())
+                {
+                    *begun = None;
+                    hub.answer_heartbeat(*line, Ref::from_json(message_ref));
+                    return Read::More;
+                }
+                encoding.decode(text, max_depth)
+            }
+            Ok(Some(Message::Binary(bytes))) => encoding.decode_binary(bytes, max_depth),
+            Ok(Some(Message::Ping(payload))) => {
+                hub.write_bytes(*line, |out| websocket::write_pong(out, payload));
+                return Read::More;
+            }
+            Ok(Some(Message::Pong)) => return Read::More,
+            Ok(None) => return Read::Over(Goodbye::None),
+            Ok(Some(Message::Close(code))) => return Read::Over(Goodbye::Close(code)),
+            Err(error) => return Read::Over(Goodbye::BadFrame(error)),
+        };
+        *begun = None;
+        match decoded {
+            Ok(message) => match hub.take_message(*session, *line, &message) {
+                Some(callback) => Read::Errand(Errand::Callback(callback)),
+                None => Read::More,
+            },
+            Err(malformed) => Read::Over(Goodbye::BadMessage(malformed)),
+        }
+    }
+}
+
+impl Transport {
+    /// Has read what an open socket's client sent.
+    #[inline]
+    pub(super) fn end_frames(&mut self, hub: &mut Hub, frames: Frames<'_>, how: Goodbye) {
+        let Frames { line, input, begun, .. } = frames;
+        let id = line.connection();
+        match how {
+            Goodbye::None => {
+                if let Some(partial) = input.finish() {
+                    self.unfinished.keep_message(id, partial, begun);
+                }
+            }
+            Goodbye::Close(code) => {
+                let code = code.map(|code| websocket::close_reply(Some(code)));
+                // Its Close is answered, and then that was it.
+                hub.write_bytes(line, |out| websocket::write_close(out, code.or(Some(1000))));
+                self.leave(hub, id, Step::Close, &Stop::Closed);
+            }
+            Goodbye::BadFrame(error) => {
+                let (code, error) = (error.close_code(), error.to_string());
+                self.end(hub, id, EndReason::BadFrame { code, error });
+            }
+            Goodbye::BadMessage(malformed) => {
+                self.end(hub, id, EndReason::BadMessage { error: malformed.to_string() });
+                // The client's own Close may be here already.
+                self.look_for_close(hub, id, input, None);
+            }
+        }
+    }
+}

@@ -1,20 +1,4 @@
-//! The payload of a client's close frame, and the code to answer it with.
-
-use std::str;
-
-use super::Error;
-
-/// Reads the code of a close frame (RFC 6455 §5.5.1). The reason is checked and not kept.
-pub(super) fn parse(payload: &[u8]) -> Result<Option<u16>, Error> {
-    match payload {
-        [] => Ok(None),
-        [_] => Err(Error::CloseCutShort),
-        [high, low, reason @ ..] => match str::from_utf8(reason) {
-            Ok(_) => Ok(Some(u16::from_be_bytes([*high, *low]))),
-            Err(_) => Err(Error::CloseReasonNotUtf8),
-        },
-    }
-}
+//! The code to answer a client's close with.
 
 /// The code to answer a client's close with.
 ///

@@ -11,6 +11,7 @@ use super::Core;
 use super::connection::{EndingStep, Phase};
 use crate::channel::Stop;
 use crate::io::ConnectionId;
+use crate::protocol::websocket::CloseCode;
 use crate::response::Response;
 
 pub(crate) struct Deadlines {
@@ -88,7 +89,7 @@ impl Core {
             Phase::Open(_) => {
                 counters.idle += 1;
                 tracing::debug!("closing a socket that was silent");
-                self.close_socket(id, 1002, &Stop::Closed);
+                self.close_socket(id, CloseCode::PROTOCOL_ERROR, &Stop::Closed);
             }
             Phase::Connecting(_) | Phase::Empty => {
                 counters.idle += 1;

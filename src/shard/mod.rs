@@ -59,6 +59,7 @@ use std::time::{Duration, Instant};
 use crate::channel::Stop;
 use crate::config::Limits;
 use crate::io::{Completion, ConnectionId, Io};
+use crate::protocol::websocket::CloseCode;
 use crate::pubsub::Broadcast;
 use crate::response::Route;
 
@@ -429,7 +430,7 @@ impl<I: Io> Shard<I> {
     fn settle(&mut self) {
         let mut core = self.local.core.borrow_mut();
         for id in std::mem::take(&mut core.disconnecting) {
-            core.close_socket(id, 1001, &Stop::Closed);
+            core.close_socket(id, CloseCode::GOING_AWAY, &Stop::Closed);
         }
         core.close_readers();
     }
@@ -444,7 +445,9 @@ impl<I: Io> Shard<I> {
         self.io.stop_accepting();
         for id in core.connections.ids() {
             match core.connections.find(id).map(|connection| &connection.phase) {
-                Some(Phase::Open(_)) => core.close_socket(id, 1012, &Stop::Draining),
+                Some(Phase::Open(_)) => {
+                    core.close_socket(id, CloseCode::SERVICE_RESTART, &Stop::Draining);
+                }
                 Some(Phase::Head(_) | Phase::Connecting(_)) => core.close_now(id),
                 Some(Phase::Ending(ending)) if ending.step == EndingStep::Refuse => {
                     core.close_now(id);

@@ -5,7 +5,7 @@ use std::str;
 
 use super::header::{Header, OpCode};
 use super::partial::{Assembly, Head, OpenFrame, Partial, Payload};
-use super::{Error, Limits, Message};
+use super::{CloseCode, Error, Limits, Message};
 
 /// The bytes of one receive, and what the receives before left unfinished.
 ///
@@ -234,12 +234,12 @@ enum Lent {
 }
 
 /// Reads the code of a close frame (RFC 6455 §5.5.1). The reason is checked and not kept.
-fn close_code(payload: &[u8]) -> Result<Option<u16>, Error> {
+fn close_code(payload: &[u8]) -> Result<Option<CloseCode>, Error> {
     match payload {
         [] => Ok(None),
         [_] => Err(Error::CloseCutShort),
         [high, low, reason @ ..] => match str::from_utf8(reason) {
-            Ok(_) => Ok(Some(u16::from_be_bytes([*high, *low]))),
+            Ok(_) => Ok(Some(CloseCode::new(u16::from_be_bytes([*high, *low])))),
             Err(_) => Err(Error::CloseReasonNotUtf8),
         },
     }

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use crate::channel::Stop;
 use crate::io::ConnectionId;
-use crate::protocol::websocket::{self, Input, Message};
+use crate::protocol::websocket::{self, CloseCode, Input, Message};
 use crate::shard::connection::{Ending, EndingStep, Phase};
 use crate::shard::{Core, Dead, Local};
 
@@ -46,14 +46,14 @@ impl Local {
 
 impl Core {
     /// The client closes: its Close is answered, and then that was it.
-    pub(super) fn answer_close(&mut self, id: ConnectionId, code: Option<u16>) {
-        self.write_bytes(id, |out| websocket::write_close(out, code.or(Some(1000))));
+    pub(super) fn answer_close(&mut self, id: ConnectionId, code: CloseCode) {
+        self.write_bytes(id, |out| websocket::write_close(out, Some(code)));
         self.end_session(id, &Stop::Closed);
         self.begin_ending(id, EndingStep::Close);
     }
 
     /// Closes an open socket from our side.
-    pub(crate) fn close_socket(&mut self, id: ConnectionId, code: u16, reason: &Stop) {
+    pub(crate) fn close_socket(&mut self, id: ConnectionId, code: CloseCode, reason: &Stop) {
         self.close_towards(id, code, reason, EndingStep::AwaitClose);
     }
 
@@ -61,11 +61,17 @@ impl Core {
     ///
     /// What still comes is thrown away until the client ends its side too: were the connection
     /// closed with some of it unread, a reset could overtake our Close and say nothing of why.
-    pub(super) fn fail_socket(&mut self, id: ConnectionId, code: u16) {
+    pub(super) fn fail_socket(&mut self, id: ConnectionId, code: CloseCode) {
         self.close_towards(id, code, &Stop::Closed, EndingStep::Shutdown);
     }
 
-    fn close_towards(&mut self, id: ConnectionId, code: u16, reason: &Stop, step: EndingStep) {
+    fn close_towards(
+        &mut self,
+        id: ConnectionId,
+        code: CloseCode,
+        reason: &Stop,
+        step: EndingStep,
+    ) {
         if self.connections.session(id).is_none() {
             return;
         }

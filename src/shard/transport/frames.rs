@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::channel::Stop;
 use crate::io::ConnectionId;
 use crate::protocol::phoenix::{self, Ref, Version};
-use crate::protocol::websocket::{self, Input, Limits, Message, Partial};
+use crate::protocol::websocket::{self, CloseCode, Input, Limits, Message, Partial};
 use crate::shard::{Core, Local};
 
 impl Local {
@@ -42,14 +42,13 @@ impl Local {
                 }
                 Ok(Some(Message::Pong)) => continue,
                 Ok(Some(Message::Close(code))) => {
-                    let code = code.map(|code| websocket::close_reply(Some(code)));
-                    self.core.borrow_mut().answer_close(id, code);
+                    self.core.borrow_mut().answer_close(id, websocket::close_reply(code));
                     return;
                 }
                 Err(error) => {
                     tracing::debug!(%error, "closing a socket");
                     let mut core = self.core.borrow_mut();
-                    core.count_unreadable(error.close_code() == 1009);
+                    core.count_unreadable(error.close_code() == CloseCode::MESSAGE_TOO_BIG);
                     core.fail_socket(id, error.close_code());
                     return;
                 }
@@ -61,7 +60,7 @@ impl Local {
                     tracing::debug!(%error, "closing a socket");
                     let mut core = self.core.borrow_mut();
                     core.count_unreadable(false);
-                    core.close_socket(id, 1011, &Stop::Closed);
+                    core.close_socket(id, CloseCode::INTERNAL_ERROR, &Stop::Closed);
                 }
             }
             if self.core.borrow_mut().connections.session(id).is_none() {

@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 
 use crate::io::ConnectionId;
-use crate::protocol::websocket::Partial;
+use crate::protocol::websocket::{CloseCode, Partial};
 use crate::shard::connection::{Connections, Phase};
 use crate::shard::{Core, Dead};
 
@@ -178,7 +178,7 @@ impl Core {
             if self.connections.session(id).is_some() {
                 drop(self.take_partial(id));
                 // It has done nothing that another client may not do, and is to try again.
-                self.fail_socket(id, 1013);
+                self.fail_socket(id, CloseCode::TRY_AGAIN_LATER);
             } else {
                 self.close_now(id);
             }

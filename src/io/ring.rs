@@ -16,7 +16,6 @@ use super::buffers::Buffers;
 use super::config::{Config, Queues};
 use super::doorbell::Doorbell;
 use super::operation::{Kind, Lending, Operation, Token};
-use super::rings::USUAL;
 use super::slots::Slots;
 use super::sockets::Sockets;
 
@@ -319,3 +318,6 @@ impl Drop for Ring {
         }
     }
 }
+
+/// Queues of ours that were longer once shrink to this.
+pub(super) const USUAL: usize = 1_024;

@@ -39,7 +39,7 @@ use super::ebb::{Ebb, give_memory_back};
 use super::growth::Growth;
 use super::kernel::with_patience;
 use super::operation::{Kind, Lending, Operation, Token};
-use super::ring::Ring;
+use super::ring::{Ring, USUAL};
 use super::send::Batch;
 use super::trouble::{Troubles, is_of_one_client};
 use super::{Completion, Config, ConnectionId, Error, Io, Rest, Unsent};
@@ -493,9 +493,6 @@ enum News {
     Ended { id: ConnectionId, error: Option<std::io::Error> },
     Writable { id: ConnectionId },
 }
-
-/// Queues of ours that were longer once shrink to this.
-pub(super) const USUAL: usize = 1_024;
 
 /// How long accepting rests when it can't go on.
 const REST: Duration = Duration::from_millis(100);

@@ -1,5 +1,7 @@
 //! Why a connection ends, and how its client is told.
 
+use crate::protocol::websocket::CloseCode;
+
 /// Why we end a connection, or how it has ended by itself.
 ///
 /// The one place that says what a reason means to the client ([`farewell`](Self::farewell)); what is
@@ -17,7 +19,7 @@ pub(crate) enum EndReason {
     /// It is the oldest of those that have not asked for anything, and there are too many of them.
     NeverAsked { max_handshakes: usize },
     /// Its frames can't be read.
-    BadFrame { code: u16, error: String },
+    BadFrame { code: CloseCode, error: String },
     /// A message of it can't be read.
     BadMessage { error: String },
     /// It sent too much before `connect` had answered.
@@ -38,9 +40,9 @@ pub(crate) enum EndReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Farewell {
     /// By a Close with this code, which it is to answer.
-    Close(u16),
+    Close(CloseCode),
     /// By a Close with this code. Nothing that it still says is understood, its own Close among it.
-    Fail(u16),
+    Fail(CloseCode),
     /// Not at all.
     Silent,
 }
@@ -49,15 +51,15 @@ impl EndReason {
     /// How the client of an open socket is told. A connection that is no open socket goes silently.
     pub(crate) fn farewell(&self) -> Farewell {
         match self {
-            Self::Disconnected => Farewell::Close(1001),
-            Self::Draining => Farewell::Close(1012),
+            Self::Disconnected => Farewell::Close(CloseCode::GOING_AWAY),
+            Self::Draining => Farewell::Close(CloseCode::SERVICE_RESTART),
             // As Phoenix: its transport process crashes.
-            Self::BadMessage { .. } => Farewell::Close(1011),
+            Self::BadMessage { .. } => Farewell::Close(CloseCode::INTERNAL_ERROR),
             // As Bandit, which times out with a protocol error.
-            Self::Idle => Farewell::Close(1002),
+            Self::Idle => Farewell::Close(CloseCode::PROTOCOL_ERROR),
             Self::BadFrame { code, .. } => Farewell::Fail(*code),
             // It has done nothing that another client may not do, and is to try again.
-            Self::Unfinished { .. } => Farewell::Fail(1013),
+            Self::Unfinished { .. } => Farewell::Fail(CloseCode::TRY_AGAIN_LATER),
             Self::Broken(_)
             | Self::Unwritable
             | Self::SlowReader { .. }

@@ -93,6 +93,11 @@ const KEPT: usize = 1_024;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     /// How often a table moves to a smaller place while its entries go in this order.
@@ -131,5 +136,95 @@ mod tests {
         (1..10).for_each(|place| assert_eq!(table.remove(place), place));
         assert!(table.entries.capacity() < KEPT, "{} places are kept", table.entries.capacity());
         assert_eq!((table.len(), table.get(0)), (1, Some(&0)));
+    }
+
+    /// What is done to a table, to many entries at a time: one of few keeps its memory.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Insert(usize),
+        /// So many of a hundred that are left.
+        Remove(usize, Order),
+    }
+
+    /// In which order entries go, by their places.
+    #[derive(Debug, Clone)]
+    enum Order {
+        Rising,
+        Falling,
+        /// Some order that this number makes.
+        Mixed(u64),
+    }
+
+    /// The place beyond the last entry.
+    fn end(entries: &BTreeMap<usize, u32>) -> usize {
+        entries.last_key_value().map_or(0, |(place, _)| place + 1)
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let order = prop_oneof![
+            Just(Order::Rising),
+            Just(Order::Falling),
+            any::<u64>().prop_map(Order::Mixed)
+        ];
+        prop_oneof![
+            (0..4 * KEPT).prop_map(Step::Insert),
+            (0..=100_usize, order).prop_map(|(share, order)| Step::Remove(share, order)),
+        ]
+    }
+
+    impl Order {
+        /// Of places that rise.
+        fn sort(&self, places: &mut [usize]) {
+            match self {
+                Self::Rising => {}
+                Self::Falling => places.reverse(),
+                Self::Mixed(key) => places.sort_by_cached_key(|place| {
+                    (*place as u64 ^ key).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
+                }),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(50))]
+
+        /// A map of the same entries is the oracle.
+        #[test]
+        fn a_table_has_what_was_put_there_and_gives_its_end_back(steps in vec(step(), 0..10)) {
+            let mut table = Table::default();
+            let mut oracle = BTreeMap::new();
+            let mut entries = 0_u32..;
+            let all = Step::Remove(100, Order::Rising);
+            for step in steps.into_iter().chain([all]) {
+                match step {
+                    Step::Insert(count) => for entry in entries.by_ref().take(count) {
+                        let place = table.next_place();
+                        prop_assert_eq!(table.insert(entry), place);
+                        prop_assert_eq!(oracle.insert(place, entry), None, "it was taken");
+                    },
+                    Step::Remove(share, order) => {
+                        let end = end(&oracle);
+                        let mut places: Vec<_> = oracle.keys().copied().collect();
+                        order.sort(&mut places);
+                        let gone = places.len() * share / 100;
+                        for place in &places[..gone] {
+                            prop_assert_eq!(Some(table.remove(*place)), oracle.remove(place));
+                        }
+                        // Once half of them have gone it has been tried, unless the others fill a
+                        // quarter: what was free beyond the last of them is no longer there.
+                        if gone >= oracle.len() {
+                            let kept = KEPT.max(end).max(4 * oracle.len() + 3);
+                            prop_assert!(table.entries.capacity() <= kept);
+                        }
+                    }
+                }
+                prop_assert_eq!(table.len(), oracle.len());
+                prop_assert!(table.iter().eq(oracle.iter().map(|(place, entry)| (*place, entry))));
+                for place in 0..=end(&oracle) {
+                    prop_assert_eq!(table.get(place), oracle.get(&place));
+                }
+            }
+            prop_assert!(table.entries.capacity() <= KEPT, "nothing is left in it");
+        }
     }
 }

@@ -17,6 +17,7 @@ use super::counts::Tally;
 use super::log::{filtered_json, filtered_params};
 use crate::message::EndReason;
 use crate::protocol::http::Params;
+use crate::protocol::websocket::CloseCode;
 
 /// A shard's voice. Each of its owners has one.
 #[derive(Debug, Clone)]
@@ -335,7 +336,7 @@ impl Telemetry {
                 tracing::debug!(max_handshakes, "closing the oldest that has not asked");
             }
             EndReason::BadFrame { code, error } => {
-                if *code == 1009 { oversized } else { malformed }.add(1);
+                if *code == CloseCode::MESSAGE_TOO_BIG { oversized } else { malformed }.add(1);
                 tracing::debug!(%error, "closing a socket");
             }
             EndReason::BadMessage { error } => {

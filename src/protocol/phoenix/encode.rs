@@ -4,7 +4,7 @@
 //! that take a message apart at its first four commas.
 
 use super::refs::normalise;
-use super::scan::plain_len;
+use super::text::write_string;
 use super::{Field, RawPayload, Ref, Version};
 
 /// Each appends one message to `out` and says which kind of WebSocket message it is. After an
@@ -211,33 +211,6 @@ fn write_field(out: &mut Vec<u8>, field: &Field<'_>) {
             normalise(str::from_utf8(json).expect("decoding has seen the field to be UTF-8"), out)
         }
     }
-}
-
-/// Appends a JSON string with no escape that could be done without.
-pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut rest = text.as_bytes();
-    out.push(b'"');
-    loop {
-        let (plain, special) = rest.split_at(plain_len(rest));
-        out.extend_from_slice(plain);
-        let Some((&byte, after)) = special.split_first() else { break };
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0x08 => out.extend_from_slice(b"\\b"),
-            0x0c => out.extend_from_slice(b"\\f"),
-            _ => {
-                let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&digits);
-            }
-        }
-        rest = after;
-    }
-    out.push(b'"');
 }
 
 /// Whether a JSON text is an object; its first byte tells.
@@ -483,15 +456,5 @@ mod tests {
                 assert!(reply.starts_with(&format!("{prefix}{expected},")), "{reply}");
             }
         }
-    }
-
-    #[test]
-    fn strings_are_escaped_as_far_as_they_must_be_and_no_further() {
-        let all: String =
-            (0..0x100).filter_map(char::from_u32).chain("漢🐦\u{2028}".chars()).collect();
-        let mut out = Vec::new();
-        write_string(&mut out, &all);
-        // serde_json escapes just what the standard asks for.
-        assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(&all).unwrap());
     }
 }

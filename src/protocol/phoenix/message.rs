@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Ref;
-use super::scan::as_text;
+use super::text::as_text;
 
 /// What a client said; all of it borrowed from the bytes it came in, as far as that is possible.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -19,6 +19,7 @@
 //! value back. See [`Ref`].
 
 mod scan;
+mod text;
 
 mod version;
 pub(crate) use version::{Version, negotiate};
@@ -30,7 +31,10 @@ mod message;
 pub(crate) use message::{Field, Message, RawPayload};
 
 mod decode;
-pub(crate) use decode::{Malformed, check_json, heartbeat_ref};
+pub(crate) use decode::{check_json, heartbeat_ref};
+
+mod malformed;
+pub(crate) use malformed::Malformed;
 
 mod encode;
 pub(crate) use encode::EncodeError;

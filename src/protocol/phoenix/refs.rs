@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::encode::write_string;
+use super::text::write_string;
 
 /// A `join_ref` or `ref`: any JSON value, and nearly always a short string of digits.
 ///
@@ -177,14 +177,6 @@ impl fmt::Debug for RefBuf {
     }
 }
 
-/// How deep a ref, a topic or an event may be nested: refs are put into normal form by recursion,
-/// and whoever nests one at all is trying something out.
-pub(super) const MAX_FIELD_DEPTH: usize = 8;
-
-/// Bytes of a ref, a topic or an event as it stands in the JSON: sixteen times what a binary message
-/// can say of them, so that escapes have room. A socket keeps two of them for each of its topics.
-pub(super) const MAX_FIELD_SIZE: usize = 4 << 10;
-
 /// Appends the normal form of a value that the scanner has passed.
 pub(super) fn normalise(raw: &str, out: &mut Vec<u8>) {
     const CHECKED: &str = "the scanner is stricter than serde_json";
@@ -231,6 +223,7 @@ fn is_integer(number: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::scan::Scanner;
+    use super::super::text::MAX_FIELD_DEPTH;
     use super::*;
 
     fn parse(text: &str) -> Ref<'_> {

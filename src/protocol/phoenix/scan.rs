@@ -11,10 +11,8 @@
 //! [`Scanner`] is for those who take several. That way the place stays in a register inside of
 //! [`container`], where the time goes; as a field behind `&mut self` it costs a third more.
 
-use std::borrow::Cow;
-
 use super::Malformed;
-use super::refs::MAX_FIELD_SIZE;
+use super::text::{MAX_FIELD_SIZE, plain_len};
 
 /// A place in a text.
 pub(super) struct Scanner<'a> {
@@ -113,24 +111,6 @@ pub(super) enum Fault {
     LoneSurrogate,
     /// Of whoever uses the scanner: what it has just passed is longer than it may be there.
     FieldTooLong,
-}
-
-/// What a string says, given as it stands in a text that the scanner has passed; `None` for any
-/// other value.
-#[inline]
-pub(super) fn as_text(raw: &str) -> Option<Cow<'_, str>> {
-    let text = raw.strip_prefix('"')?.strip_suffix('"')?;
-    if !is_plain(text) {
-        let text = serde_json::from_str(raw);
-        return Some(Cow::Owned(text.expect("the scanner is stricter than serde_json")));
-    }
-    Some(Cow::Borrowed(text))
-}
-
-/// Whether a string means itself, for lack of escapes.
-#[inline]
-pub(super) fn is_plain(text: &str) -> bool {
-    plain_len(text.as_bytes()) == text.len()
 }
 
 /// What is left behind a step.
@@ -338,53 +318,6 @@ impl Containers {
     }
 }
 
-/// How many bytes stand before the first that is special inside a string: a quote, a backslash or
-/// a control character.
-#[inline]
-pub(super) fn plain_len(bytes: &[u8]) -> usize {
-    let mut rest = bytes;
-    while let Some((sixteen, after)) = rest.split_first_chunk()
-        && !has_special(sixteen)
-    {
-        rest = after;
-    }
-    while let Some((eight, after)) = rest.split_first_chunk() {
-        let special = special_bytes(u64::from_le_bytes(*eight));
-        if special != 0 {
-            return bytes.len() - rest.len() + special.trailing_zeros() as usize / 8;
-        }
-        rest = after;
-    }
-    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    bytes.len() - rest.len() + rest.iter().position(special).unwrap_or(rest.len())
-}
-
-/// Whether one of these is special. Written so that the loop becomes a few instructions on a vector,
-/// half as many for a byte as eight at a time need.
-#[inline]
-fn has_special(bytes: &[u8; 16]) -> bool {
-    let mut any = 0;
-    for &byte in bytes {
-        any |= u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
-    }
-    any != 0
-}
-
-/// Marks the special bytes among eight with their highest bit.
-///
-/// `(x - n) & !x & 0x80` is set in a byte below `n`. A borrow may set it in a byte *above* such a
-/// one too, so only the lowest mark is to be trusted, which is the one that is asked for.
-fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
-    const HIGHEST: u64 = u64::from_le_bytes([0x80; 8]);
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    let quote = quote.wrapping_sub(ONES) & !quote;
-    let backslash = backslash.wrapping_sub(ONES) & !backslash;
-    (control | quote | backslash) & HIGHEST
-}
-
 fn closing(object: bool) -> u8 {
     if object { b'}' } else { b']' }
 }
@@ -544,25 +477,6 @@ mod tests {
             let at = open.len() + 1 + (199 - wrong);
             let text = format!("{open}1{}", close(Some(wrong)));
             assert_eq!(scan(text), Err(Malformed::Unexpected { at }));
-        }
-    }
-
-    #[test]
-    fn special_bytes_are_found_wherever_they_stand() {
-        for len in 0..20 {
-            let plain = vec![b'x'; len];
-            assert_eq!(plain_len(&plain), len);
-            for at in 0..len {
-                for byte in 0..=255 {
-                    let special = byte < 0x20 || byte == b'"' || byte == b'\\';
-                    let mut bytes = plain.clone();
-                    bytes[at] = byte;
-                    assert_eq!(plain_len(&bytes), if special { at } else { len }, "{bytes:?}");
-                    // What follows doesn't change it.
-                    bytes.extend_from_slice(b"\"\x00\x80\xff\\ !#[]\x1f");
-                    assert_eq!(plain_len(&bytes), if special { at } else { len }, "{bytes:?}");
-                }
-            }
         }
     }
 }

@@ -1,18 +1,37 @@
-//! The payload of a client's close frame, and the code to answer it with.
+//! Close codes: what they say, and which of them answers which.
 
-use std::str;
+/// Why a WebSocket ends, as its Close says it in two bytes (RFC 6455 §7.4).
+///
+/// Those with a name are all that we ever send. Their names are those of the IANA's WebSocket Close
+/// Code Number Registry. A client's own may be any number, one that nobody must send among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CloseCode(u16);
 
-use super::Error;
+impl CloseCode {
+    /// RFC 6455 §7.4.1: what the connection was for is done.
+    pub(crate) const NORMAL_CLOSURE: Self = Self(1000);
+    /// RFC 6455 §7.4.1: an endpoint goes away.
+    pub(crate) const GOING_AWAY: Self = Self(1001);
+    /// RFC 6455 §7.4.1: the peer has broken the protocol.
+    pub(crate) const PROTOCOL_ERROR: Self = Self(1002);
+    /// RFC 6455 §7.4.1: what a message holds is not of its type, such as text that is not UTF-8.
+    pub(crate) const INVALID_FRAME_PAYLOAD_DATA: Self = Self(1007);
+    /// RFC 6455 §7.4.1: a message is too big to be taken.
+    pub(crate) const MESSAGE_TOO_BIG: Self = Self(1009);
+    /// RFC 6455 §7.4.1: the server met what it did not expect.
+    pub(crate) const INTERNAL_ERROR: Self = Self(1011);
+    /// Registered after the RFC: the service restarts, and clients may come back in a while.
+    pub(crate) const SERVICE_RESTART: Self = Self(1012);
+    /// Registered after the RFC: the server has too much to do, and clients should try again later.
+    pub(crate) const TRY_AGAIN_LATER: Self = Self(1013);
 
-/// Reads the code of a close frame (RFC 6455 §5.5.1). The reason is checked and not kept.
-pub(super) fn parse(payload: &[u8]) -> Result<Option<u16>, Error> {
-    match payload {
-        [] => Ok(None),
-        [_] => Err(Error::CloseCutShort),
-        [high, low, reason @ ..] => match str::from_utf8(reason) {
-            Ok(_) => Ok(Some(u16::from_be_bytes([*high, *low]))),
-            Err(_) => Err(Error::CloseReasonNotUtf8),
-        },
+    pub(super) fn new(code: u16) -> Self {
+        Self(code)
+    }
+
+    /// As it stands in a Close.
+    pub(super) fn to_bytes(self) -> [u8; 2] {
+        self.0.to_be_bytes()
     }
 }
 
@@ -22,10 +41,10 @@ pub(super) fn parse(payload: &[u8]) -> Result<Option<u16>, Error> {
 /// that must not appear on the wire is a protocol error, 1002. The codes are those that Phoenix
 /// takes for valid: 1012 to 1014, registered after RFC 6455 and sent by servers only, are not
 /// among them.
-pub(crate) fn close_reply(code: Option<u16>) -> u16 {
+pub(crate) fn close_reply(code: Option<CloseCode>) -> CloseCode {
     match code {
-        None | Some(1000..=1003 | 1007..=1011 | 3000..) => 1000,
-        Some(_) => 1002,
+        None | Some(CloseCode(1000..=1003 | 1007..=1011 | 3000..)) => CloseCode::NORMAL_CLOSURE,
+        Some(_) => CloseCode::PROTOCOL_ERROR,
     }
 }
 
@@ -35,12 +54,13 @@ mod tests {
 
     #[test]
     fn codes_that_may_be_sent_are_answered_with_1000_and_all_others_with_1002() {
-        assert_eq!(close_reply(None), 1000);
+        let reply = |code: Option<u16>| close_reply(code.map(CloseCode::new)).0;
+        assert_eq!(reply(None), 1000);
         let valid = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011];
         for code in 0..=5000 {
             let expected = if valid.contains(&code) || code > 2999 { 1000 } else { 1002 };
-            assert_eq!(close_reply(Some(code)), expected, "{code}");
+            assert_eq!(reply(Some(code)), expected, "{code}");
         }
-        assert_eq!(close_reply(Some(u16::MAX)), 1000);
+        assert_eq!(reply(Some(u16::MAX)), 1000);
     }
 }

@@ -1,5 +1,6 @@
 //! Why a client's bytes were refused.
 
+use super::CloseCode;
 use super::text::NotUtf8;
 
 /// What a client did that ends its connection.
@@ -37,10 +38,10 @@ pub(crate) enum Error {
 
 impl Error {
     /// The code to close with.
-    pub(crate) fn close_code(&self) -> u16 {
+    pub(crate) fn close_code(&self) -> CloseCode {
         match self {
-            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 => 1007,
-            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => 1009,
+            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 => CloseCode::INVALID_FRAME_PAYLOAD_DATA,
+            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => CloseCode::MESSAGE_TOO_BIG,
             Self::ReservedBits
             | Self::ReservedOpCode(_)
             | Self::Unmasked
@@ -50,7 +51,7 @@ impl Error {
             | Self::LengthTooBig
             | Self::NothingToContinue
             | Self::MessageUnfinished
-            | Self::CloseCutShort => 1002,
+            | Self::CloseCutShort => CloseCode::PROTOCOL_ERROR,
         }
     }
 }

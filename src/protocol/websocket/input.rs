@@ -5,7 +5,7 @@ use std::str;
 
 use super::header::{Header, OpCode};
 use super::partial::{Assembly, Head, OpenFrame, Partial, Payload};
-use super::{Error, Limits, Message, close};
+use super::{CloseCode, Error, Limits, Message};
 
 /// The bytes of one receive, and what the receives before left unfinished.
 ///
@@ -63,7 +63,7 @@ impl<'b> Input<'b> {
             OpCode::Binary => Ok(Message::Binary(payload)),
             OpCode::Ping => Ok(Message::Ping(payload)),
             OpCode::Pong => Ok(Message::Pong),
-            OpCode::Close => close::parse(payload).map(Message::Close),
+            OpCode::Close => close_code(payload).map(Message::Close),
             OpCode::Continuation => unreachable!("a continuation is part of a message"),
         };
         self.ended = matches!(message, Err(_) | Ok(Message::Close(_)));
@@ -231,4 +231,16 @@ enum Lent {
     Binary(Vec<u8>),
     /// A control frame, and the size of its header.
     Control(Head, usize),
+}
+
+/// Reads the code of a close frame (RFC 6455 §5.5.1). The reason is checked and not kept.
+fn close_code(payload: &[u8]) -> Result<Option<CloseCode>, Error> {
+    match payload {
+        [] => Ok(None),
+        [_] => Err(Error::CloseCutShort),
+        [high, low, reason @ ..] => match str::from_utf8(reason) {
+            Ok(_) => Ok(Some(CloseCode::new(u16::from_be_bytes([*high, *low])))),
+            Err(_) => Err(Error::CloseReasonNotUtf8),
+        },
+    }
 }

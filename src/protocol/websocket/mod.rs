@@ -31,7 +31,7 @@ mod error;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use close::close_reply;
+pub(crate) use close::{CloseCode, close_reply};
 pub(crate) use error::Error;
 pub(crate) use header::OpCode;
 pub(crate) use input::Input;
@@ -57,5 +57,5 @@ pub(crate) enum Message<'a> {
     /// Unasked for, since the server sends no pings. A sign of life and nothing more.
     Pong,
     /// The client's code, absent when the frame was empty. To be answered with [`close_reply`].
-    Close(Option<u16>),
+    Close(Option<CloseCode>),
 }

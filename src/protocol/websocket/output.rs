@@ -1,7 +1,7 @@
 //! Frames to a client, appended to a buffer. A server does not mask (RFC 6455 §5.1).
 
-use super::OpCode;
 use super::header::{FINAL_BIT, LENGTH_IN_16_BITS, LENGTH_IN_64_BITS, MAX_CONTROL_PAYLOAD};
+use super::{CloseCode, OpCode};
 
 /// Appends one final frame to `out`: its header, then what `body` appends.
 ///
@@ -26,9 +26,9 @@ pub(crate) fn try_write_frame<R, E>(
 }
 
 /// Appends a close frame, with `code` or empty. The reason is left empty always, as in Phoenix.
-pub(crate) fn write_close(out: &mut Vec<u8>, code: Option<u16>) {
+pub(crate) fn write_close(out: &mut Vec<u8>, code: Option<CloseCode>) {
     match code {
-        Some(code) => write_control(out, OpCode::Close, &code.to_be_bytes()),
+        Some(code) => write_control(out, OpCode::Close, &code.to_bytes()),
         None => write_control(out, OpCode::Close, &[]),
     }
 }
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn control_frames() {
         let mut out = Vec::new();
-        write_close(&mut out, Some(1012));
+        write_close(&mut out, Some(CloseCode::SERVICE_RESTART));
         write_close(&mut out, None);
         write_pong(&mut out, b"hi");
         assert_eq!(out, b"\x88\x02\x03\xf4\x88\x00\x8a\x02hi");

@@ -22,7 +22,7 @@ enum Received {
     Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong,
-    Close(Option<u16>),
+    Close(Option<CloseCode>),
 }
 
 impl From<Message<'_>> for Received {
@@ -147,7 +147,7 @@ fn conversation() -> (Vec<u8>, Vec<Received>) {
         Received::Text(text.into()),
         Received::Binary(binary),
         Received::Text(String::new()),
-        Received::Close(Some(1001)),
+        Received::Close(Some(CloseCode::new(1001))),
     ];
     (bytes, received)
 }
@@ -239,8 +239,9 @@ fn nothing_is_read_after_a_close() {
 fn a_code_that_must_not_be_sent_is_handed_on_to_be_answered_with_1002() {
     for code in [0, 999, 1004, 1005, 1006, 1015, 2999_u16] {
         let connection = Connection::after([&whole(CLOSE, code.to_be_bytes())[..]]);
+        let code = CloseCode::new(code);
         assert_eq!(connection.messages, [Received::Close(Some(code))]);
-        assert_eq!(close_reply(Some(code)), 1002);
+        assert_eq!(close_reply(Some(code)), CloseCode::new(1002));
     }
 }
 
@@ -313,7 +314,7 @@ fn what_the_rfc_forbids_is_refused() {
         ),
     ];
     for (bytes, error, code) in table {
-        assert_eq!(error.close_code(), code, "{error}");
+        assert_eq!(error.close_code(), CloseCode::new(code), "{error}");
         let before = whole(TEXT, "before");
         let expected = vec![Received::Text("before".into())];
         // In one receive, and a byte at a time.
@@ -558,7 +559,7 @@ fn a_peer_understands_what_is_written() {
     }
     write(&mut out, OpCode::Text, "größer".as_bytes());
     write_pong(&mut out, b"pong");
-    write_close(&mut out, Some(1012));
+    write_close(&mut out, Some(CloseCode::SERVICE_RESTART));
 
     let mut peer = WebSocket::from_raw_socket(Cursor::new(out), Role::Client, None);
     let mut read = || peer.read().expect("a valid frame");

@@ -14,7 +14,7 @@ use super::unfinished::Mark;
 use super::{Leaving, Stage, Step, Transport};
 use crate::io::{ConnectionId, Io};
 use crate::message::Stop;
-use crate::protocol::websocket::{self, Input, Message};
+use crate::protocol::websocket::{self, CloseCode, Input, Message};
 use crate::shard::channels::Hub;
 use crate::shard::lines::{Place, Progress};
 
@@ -88,7 +88,7 @@ impl Transport {
         &mut self,
         hub: &mut Hub,
         id: ConnectionId,
-        code: u16,
+        code: CloseCode,
         step: Step,
         reason: &Stop,
     ) {

@@ -4,7 +4,7 @@ use super::unfinished::Mark;
 use super::{Errand, Read, Step, Transport};
 use crate::message::{Encoding, EndReason, LineId, Stop};
 use crate::protocol::phoenix::{self, Ref};
-use crate::protocol::websocket::{self, Error, Input, Limits, Message, Partial};
+use crate::protocol::websocket::{self, CloseCode, Error, Input, Limits, Message, Partial};
 use crate::shard::channels::Hub;
 
 /// Bytes of an open socket.
@@ -22,7 +22,7 @@ pub(crate) enum Goodbye {
     /// By the end of the bytes.
     None,
     /// By the client's Close.
-    Close(Option<u16>),
+    Close(Option<CloseCode>),
     /// By a frame that can't be read.
     BadFrame(Error),
     /// By a message that can't be read.
@@ -92,9 +92,9 @@ impl Transport {
                 }
             }
             Goodbye::Close(code) => {
-                let code = code.map(|code| websocket::close_reply(Some(code)));
                 // Its Close is answered, and then that was it.
-                hub.write_bytes(line, |out| websocket::write_close(out, code.or(Some(1000))));
+                let code = websocket::close_reply(code);
+                hub.write_bytes(line, |out| websocket::write_close(out, Some(code)));
                 self.leave(hub, id, Step::Close, &Stop::Closed);
             }
             Goodbye::BadFrame(error) => {

@@ -605,40 +605,10 @@ fn is_try_again(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::net::TcpListener;
-    use std::thread::{self, JoinHandle};
-
+mod tests {
     use super::*;
-    use crate::testing::Payload;
-
-    /// A server for one connection, that does what it is told to.
-    fn serve(
-        script: impl FnOnce(&mut WebSocket<TcpStream>) + Send + 'static,
-    ) -> (SocketAddr, JoinHandle<()>) {
-        serve_raw(|stream| script(&mut tungstenite::accept(stream).unwrap()))
-    }
-
-    pub(in crate::testing) fn serve_raw(
-        script: impl FnOnce(TcpStream) + Send + 'static,
-    ) -> (SocketAddr, JoinHandle<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
-        let serve = move || {
-            let stream = listener.accept().unwrap().0;
-            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-            script(stream);
-        };
-        (addr, thread::spawn(serve))
-    }
-
-    fn read(server: &mut WebSocket<TcpStream>) -> Value {
-        serde_json::from_str(server.read().unwrap().to_text().unwrap()).unwrap()
-    }
-
-    fn write(server: &mut WebSocket<TcpStream>, text: &str) {
-        server.send(WsMessage::text(text)).unwrap();
-    }
+    use crate::testing::message::Payload;
+    use crate::testing::stand_in::{read, serve, write};
 
     #[test]
     fn join_and_push_number_their_refs_apart() {

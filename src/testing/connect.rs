@@ -179,7 +179,7 @@ mod tests {
     use std::io::{BufRead, Write};
 
     use super::*;
-    use crate::testing::client::tests::serve_raw;
+    use crate::testing::stand_in::serve_raw;
 
     /// What the builder sends, its lines in order, to a server that then hangs up.
     fn request_of(builder: impl FnOnce(SocketAddr) -> Builder) -> Vec<String> {

@@ -19,6 +19,8 @@ mod message;
 mod random;
 pub mod raw;
 mod server;
+#[cfg(test)]
+mod stand_in;
 
 pub use tungstenite;
 

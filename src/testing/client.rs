@@ -10,7 +10,7 @@ use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Message as WsMessage, WebSocket};
 
-use super::connect::Builder;
+use super::builder::Builder;
 use super::error::{ConnectError, Error, Unread};
 use super::message::{Message, Reply, Version, encode_binary_push};
 

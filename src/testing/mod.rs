@@ -12,8 +12,8 @@
 //! It numbers its references apart, `"j1"`, `"j2"` for joins and `"1"`, `"2"` for messages, so that
 //! a server that takes one for the other is caught by the first reply.
 
+mod builder;
 mod client;
-mod connect;
 mod error;
 mod message;
 mod random;
@@ -24,8 +24,8 @@ mod stand_in;
 
 pub use tungstenite;
 
+pub use self::builder::Builder;
 pub use self::client::Client;
-pub use self::connect::Builder;
 pub use self::error::{ConnectError, Error, Unread};
 pub use self::message::{Malformed, Message, Payload, Reply, Version};
 pub use self::random::{Random, Seed};

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,6 +13,7 @@ use tungstenite::{Message as WsMessage, WebSocket};
 use super::builder::Builder;
 use super::error::{ConnectError, Error, Unread};
 use super::message::{Message, Reply, Version, encode_binary_push};
+use super::refs::Refs;
 
 /// A Phoenix client for tests: blocking, strict about what the server sends, and lax about what it
 /// is told to send.
@@ -47,23 +48,12 @@ pub struct Client {
     version: Version,
     timeout: Duration,
     response_headers: Vec<(String, String)>,
-    /// The join_ref of the latest join of each topic, null when that was sent without.
-    join_refs: HashMap<String, Value>,
-    /// The channel each unanswered message was sent to, to check its reply against.
-    unanswered: HashMap<String, Sent>,
-    joins: u64,
-    messages: u64,
+    refs: Refs,
     unread: VecDeque<Arrival>,
     pings: usize,
     pongs: VecDeque<Vec<u8>>,
     ended: Option<Ended>,
     send_failure: Option<String>,
-}
-
-#[derive(Debug)]
-struct Sent {
-    topic: String,
-    join_ref: Value,
 }
 
 /// A message and the frame it came in.
@@ -119,10 +109,7 @@ impl Client {
             version,
             timeout,
             response_headers,
-            join_refs: HashMap::new(),
-            unanswered: HashMap::new(),
-            joins: 0,
-            messages: 0,
+            refs: Refs::default(),
             unread: VecDeque::new(),
             pings: 0,
             pongs: VecDeque::new(),
@@ -145,12 +132,7 @@ impl Client {
     ///
     /// What is pushed to the topic from here on belongs to this join.
     pub fn send_join(&mut self, topic: &str, params: Value) -> String {
-        self.joins += 1;
-        let join_ref = match self.version {
-            Version::V1 => Value::Null,
-            Version::V2 => format!("j{}", self.joins).into(),
-        };
-        self.join_refs.insert(topic.to_owned(), join_ref);
+        self.refs.join(topic, self.version);
         self.push(topic, "phx_join", params)
     }
 
@@ -163,7 +145,7 @@ impl Client {
     /// Sends an event to a topic, with the `join_ref` of its latest join; returns the message's
     /// reference.
     pub fn push(&mut self, topic: &str, event: &str, payload: Value) -> String {
-        let (join_ref, message_ref) = self.number(topic);
+        let (join_ref, message_ref) = self.refs.number(topic);
         let sent_ref = Value::from(message_ref.clone());
         self.send(join_ref, sent_ref, topic.into(), event.into(), payload);
         message_ref
@@ -175,7 +157,7 @@ impl Client {
     ///
     /// In V1, which has no binary frames, and when a field has more than 255 bytes.
     pub fn push_binary(&mut self, topic: &str, event: &str, payload: &[u8]) -> String {
-        let (join_ref, message_ref) = self.number(topic);
+        let (join_ref, message_ref) = self.refs.number(topic);
         let join_ref = join_ref.as_str().unwrap_or_default().to_owned();
         self.send_binary(&join_ref, &message_ref, topic, event, payload);
         message_ref
@@ -193,7 +175,7 @@ impl Client {
         let answers =
             |message: &Message| message.event == "phx_reply" && message.message_ref == *message_ref;
         let message = self.wait(waiting_for, answers)?.message;
-        let sent = self.unanswered.remove(message_ref);
+        let sent = self.refs.answered(message_ref);
         match message.reply() {
             Some(reply) if sent.is_none_or(|sent| sent.fits(&message, &reply, self.version)) => {
                 Ok(reply)
@@ -245,8 +227,7 @@ impl Client {
     ///
     /// When none comes, and when it is not that.
     pub fn heartbeat(&mut self) -> Result<(), Error> {
-        self.messages += 1;
-        let message_ref = self.messages.to_string();
+        let message_ref = self.refs.message_ref();
         let sent_ref = Value::from(message_ref.clone());
         self.send(Value::Null, sent_ref, "phoenix".into(), "heartbeat".into(), json!({}));
         let waiting_for = format_args!("the answer to heartbeat {message_ref:?}");
@@ -296,7 +277,7 @@ impl Client {
     /// The `join_ref` of the latest join of a topic; null when there was none, and in V1, whose
     /// clients send none.
     pub fn join_ref(&self, topic: &str) -> Value {
-        self.join_refs.get(topic).cloned().unwrap_or_default()
+        self.refs.join_ref(topic)
     }
 
     /// Sends a text frame with these five values, whatever they are, in the form of the version.
@@ -454,16 +435,6 @@ impl Client {
         headers.find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// The references of the next message to a topic, noted for its reply.
-    fn number(&mut self, topic: &str) -> (Value, String) {
-        self.messages += 1;
-        let message_ref = self.messages.to_string();
-        let join_ref = self.join_ref(topic);
-        let sent = Sent { topic: topic.to_owned(), join_ref: join_ref.clone() };
-        self.unanswered.insert(message_ref.clone(), sent);
-        (join_ref, message_ref)
-    }
-
     fn write(&mut self, message: WsMessage) {
         if let Err(error) = self.websocket.send(message) {
             self.send_failure.get_or_insert(error.to_string());
@@ -579,22 +550,6 @@ impl Client {
 
     fn unread(&self) -> Unread {
         Unread::new(self.unread.iter().map(|arrival| &arrival.message))
-    }
-}
-
-impl Sent {
-    /// Whether a reply is of the channel its message was sent to.
-    ///
-    /// The socket itself answers for a topic that isn't joined, and names no channel then. V1 names
-    /// none ever.
-    fn fits(&self, message: &Message, reply: &Reply, version: Version) -> bool {
-        let unmatched = reply.response == json!({"reason": "unmatched topic"});
-        let join_ref_fits = match version {
-            Version::V1 => message.join_ref.is_null(),
-            Version::V2 if unmatched => message.join_ref.is_null(),
-            Version::V2 => message.join_ref == self.join_ref,
-        };
-        message.topic == self.topic && join_ref_fits
     }
 }
 

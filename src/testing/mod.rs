@@ -18,6 +18,7 @@ mod error;
 mod message;
 mod random;
 pub mod raw;
+mod refs;
 mod server;
 #[cfg(test)]
 mod stand_in;

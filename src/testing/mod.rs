@@ -12,9 +12,12 @@
 //! It numbers its references apart, `"j1"`, `"j2"` for joins and `"1"`, `"2"` for messages, so that
 //! a server that takes one for the other is caught by the first reply.
 
+mod arrivals;
 mod builder;
 mod client;
+mod connection;
 mod error;
+mod handshake;
 mod message;
 mod random;
 pub mod raw;

@@ -25,6 +25,7 @@ mod refs;
 mod server;
 #[cfg(test)]
 mod stand_in;
+mod websocket;
 
 pub use tungstenite;
 

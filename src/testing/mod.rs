@@ -12,20 +12,22 @@
 //! It numbers its references apart, `"j1"`, `"j2"` for joins and `"1"`, `"2"` for messages, so that
 //! a server that takes one for the other is caught by the first reply.
 
-mod arrivals;
 mod builder;
 mod client;
+mod websocket;
+
+mod arrivals;
 mod connection;
 mod error;
 mod handshake;
 mod message;
+mod refs;
+
 mod random;
 pub mod raw;
-mod refs;
 mod server;
 #[cfg(test)]
 mod stand_in;
-mod websocket;
 
 pub use tungstenite;
 

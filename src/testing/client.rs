@@ -1,18 +1,16 @@
-use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tungstenite::protocol::CloseFrame;
-use tungstenite::protocol::frame::Frame;
-use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::{Message as WsMessage, WebSocket};
+use tungstenite::Message as WsMessage;
 
-use super::connect::Builder;
-use super::error::{ConnectError, Error, Unread};
+use super::arrivals::{Arrival, Arrivals};
+use super::builder::Builder;
+use super::connection::{Connection, End, Received};
+use super::error::{ConnectError, Error};
 use super::message::{Message, Reply, Version, encode_binary_push};
+use super::refs::Refs;
 
 /// A Phoenix client for tests: blocking, strict about what the server sends, and lax about what it
 /// is told to send.
@@ -43,40 +41,11 @@ use super::message::{Message, Reply, Version, encode_binary_push};
 /// ```
 #[derive(Debug)]
 pub struct Client {
-    websocket: WebSocket<TcpStream>,
+    pub(super) connection: Connection,
     version: Version,
-    timeout: Duration,
-    response_headers: Vec<(String, String)>,
-    /// The join_ref of the latest join of each topic, null when that was sent without.
-    join_refs: HashMap<String, Value>,
-    /// The channel each unanswered message was sent to, to check its reply against.
-    unanswered: HashMap<String, Sent>,
-    joins: u64,
-    messages: u64,
-    unread: VecDeque<Arrival>,
-    pings: usize,
-    pongs: VecDeque<Vec<u8>>,
-    ended: Option<Ended>,
-    send_failure: Option<String>,
-}
-
-#[derive(Debug)]
-struct Sent {
-    topic: String,
-    join_ref: Value,
-}
-
-/// A message and the frame it came in.
-#[derive(Debug)]
-struct Arrival {
-    frame: WsMessage,
-    message: Message,
-}
-
-#[derive(Debug)]
-enum Ended {
-    Closed(Option<CloseFrame>),
-    Lost(String),
+    pub(super) timeout: Duration,
+    refs: Refs,
+    arrivals: Arrivals,
 }
 
 impl Client {
@@ -108,29 +77,6 @@ impl Client {
         Builder::new(addr, mount)
     }
 
-    pub(super) fn new(
-        websocket: WebSocket<TcpStream>,
-        version: Version,
-        timeout: Duration,
-        response_headers: Vec<(String, String)>,
-    ) -> Self {
-        Self {
-            websocket,
-            version,
-            timeout,
-            response_headers,
-            join_refs: HashMap::new(),
-            unanswered: HashMap::new(),
-            joins: 0,
-            messages: 0,
-            unread: VecDeque::new(),
-            pings: 0,
-            pongs: VecDeque::new(),
-            ended: None,
-            send_failure: None,
-        }
-    }
-
     /// Joins a topic and waits for the reply, which may well be an error.
     ///
     /// # Errors
@@ -145,12 +91,7 @@ impl Client {
     ///
     /// What is pushed to the topic from here on belongs to this join.
     pub fn send_join(&mut self, topic: &str, params: Value) -> String {
-        self.joins += 1;
-        let join_ref = match self.version {
-            Version::V1 => Value::Null,
-            Version::V2 => format!("j{}", self.joins).into(),
-        };
-        self.join_refs.insert(topic.to_owned(), join_ref);
+        self.refs.join(topic, self.version);
         self.push(topic, "phx_join", params)
     }
 
@@ -163,7 +104,7 @@ impl Client {
     /// Sends an event to a topic, with the `join_ref` of its latest join; returns the message's
     /// reference.
     pub fn push(&mut self, topic: &str, event: &str, payload: Value) -> String {
-        let (join_ref, message_ref) = self.number(topic);
+        let (join_ref, message_ref) = self.refs.number(topic);
         let sent_ref = Value::from(message_ref.clone());
         self.send(join_ref, sent_ref, topic.into(), event.into(), payload);
         message_ref
@@ -175,7 +116,7 @@ impl Client {
     ///
     /// In V1, which has no binary frames, and when a field has more than 255 bytes.
     pub fn push_binary(&mut self, topic: &str, event: &str, payload: &[u8]) -> String {
-        let (join_ref, message_ref) = self.number(topic);
+        let (join_ref, message_ref) = self.refs.number(topic);
         let join_ref = join_ref.as_str().unwrap_or_default().to_owned();
         self.send_binary(&join_ref, &message_ref, topic, event, payload);
         message_ref
@@ -193,7 +134,7 @@ impl Client {
         let answers =
             |message: &Message| message.event == "phx_reply" && message.message_ref == *message_ref;
         let message = self.wait(waiting_for, answers)?.message;
-        let sent = self.unanswered.remove(message_ref);
+        let sent = self.refs.answered(message_ref);
         match message.reply() {
             Some(reply) if sent.is_none_or(|sent| sent.fits(&message, &reply, self.version)) => {
                 Ok(reply)
@@ -245,8 +186,7 @@ impl Client {
     ///
     /// When none comes, and when it is not that.
     pub fn heartbeat(&mut self) -> Result<(), Error> {
-        self.messages += 1;
-        let message_ref = self.messages.to_string();
+        let message_ref = self.refs.message_ref();
         let sent_ref = Value::from(message_ref.clone());
         self.send(Value::Null, sent_ref, "phoenix".into(), "heartbeat".into(), json!({}));
         let waiting_for = format_args!("the answer to heartbeat {message_ref:?}");
@@ -274,10 +214,7 @@ impl Client {
     pub fn silence(&mut self, topic: &str) -> Result<(), Error> {
         self.heartbeat()?;
         let waiting_for = format_args!("silence of {topic:?}");
-        match self.unread.iter().position(|arrival| arrival.message.topic == topic) {
-            Some(index) => Err(self.unexpected_at(index, waiting_for)),
-            None => Ok(()),
-        }
+        self.none_unread(waiting_for, |message| message.topic == topic)
     }
 
     /// Shows that there is nothing to read at all; see [`silence`](Client::silence).
@@ -287,16 +224,13 @@ impl Client {
     /// As `silence`.
     pub fn silence_everywhere(&mut self) -> Result<(), Error> {
         self.heartbeat()?;
-        match self.unread.is_empty() {
-            true => Ok(()),
-            false => Err(self.unexpected_at(0, format_args!("silence"))),
-        }
+        self.none_unread(format_args!("silence"), |_| true)
     }
 
     /// The `join_ref` of the latest join of a topic; null when there was none, and in V1, whose
     /// clients send none.
     pub fn join_ref(&self, topic: &str) -> Value {
-        self.join_refs.get(topic).cloned().unwrap_or_default()
+        self.refs.join_ref(topic)
     }
 
     /// Sends a text frame with these five values, whatever they are, in the form of the version.
@@ -308,7 +242,8 @@ impl Client {
         event: Value,
         payload: Value,
     ) {
-        self.send_text(self.version.encode(join_ref, message_ref, topic, event, payload));
+        let text = self.version.encode(join_ref, message_ref, topic, event, payload);
+        self.connection.send(WsMessage::text(text));
     }
 
     /// Sends a binary push with these fields.
@@ -326,116 +261,7 @@ impl Client {
     ) {
         assert_eq!(self.version, Version::V2, "V1 has no binary frames");
         let frame = encode_binary_push(join_ref, message_ref, topic, event, payload);
-        self.write(WsMessage::binary(frame));
-    }
-
-    /// Sends a text frame.
-    pub fn send_text(&mut self, text: impl Into<String>) {
-        self.write(WsMessage::text(text.into()));
-    }
-
-    /// Sends a frame as it is, but for its mask: opcode, reserved bits and fragmentation are the
-    /// caller's.
-    pub fn send_frame(&mut self, frame: Frame) {
-        self.write(WsMessage::Frame(frame));
-    }
-
-    /// Sends bytes beside the WebSocket: frames that no WebSocket implementation would make.
-    pub fn send_bytes(&mut self, bytes: &[u8]) {
-        if let Err(error) = self.websocket.get_mut().write_all(bytes) {
-            self.send_failure.get_or_insert(error.to_string());
-        }
-    }
-
-    /// Pings the server; [`pong`](Client::pong) waits for the answer.
-    pub fn ping(&mut self, payload: &[u8]) {
-        self.write(WsMessage::Ping(payload.to_vec().into()));
-    }
-
-    /// Waits for the next pong and gives its payload.
-    ///
-    /// # Errors
-    ///
-    /// When none comes.
-    pub fn pong(&mut self) -> Result<Vec<u8>, Error> {
-        let deadline = Instant::now() + self.timeout;
-        loop {
-            if let Some(payload) = self.pongs.pop_front() {
-                return Ok(payload);
-            }
-            self.receive(deadline, format_args!("a pong"))?;
-        }
-    }
-
-    /// How many pings the server has sent, of what was received so far. Each was answered.
-    pub fn pings(&self) -> usize {
-        self.pings
-    }
-
-    /// Starts the closing handshake with code 1000, as a client does that is done.
-    ///
-    /// What the server still sends can be read, and [`closed`](Client::closed) waits for its
-    /// answer. (A client that is dropped hangs up without one.)
-    pub fn close(&mut self) {
-        self.close_with(Some(1000));
-    }
-
-    /// Starts the closing handshake with this code, or with an empty close frame.
-    pub fn close_with(&mut self, code: Option<u16>) {
-        let frame = code.map(|code| CloseFrame { code: CloseCode::from(code), reason: "".into() });
-        if let Err(error) = self.websocket.close(frame) {
-            self.send_failure.get_or_insert(error.to_string());
-        }
-    }
-
-    /// Ends this side of the TCP connection, without a close frame: what the server still sends can
-    /// be read.
-    pub fn shut_down(&mut self) {
-        if let Err(error) = self.websocket.get_ref().shutdown(Shutdown::Write) {
-            self.send_failure.get_or_insert(error.to_string());
-        }
-    }
-
-    /// Ends the connection with a reset, as when a client's machine has lost it.
-    ///
-    /// # Errors
-    ///
-    /// When the socket can't be told to.
-    pub fn reset(self) -> io::Result<()> {
-        // With a linger time of zero, closing sends a reset and no end of the stream.
-        socket2::SockRef::from(self.websocket.get_ref()).set_linger(Some(Duration::ZERO))
-    }
-
-    /// Waits until the server closes and gives the code in its close frame, nothing when that is
-    /// empty. What comes before can still be read.
-    ///
-    /// # Errors
-    ///
-    /// When the server doesn't close in time, when the connection ends without a close frame
-    /// ([`Error::Lost`]), and when the frame has a reason: Phoenix gives none.
-    pub fn closed(&mut self) -> Result<Option<u16>, Error> {
-        let waiting_for = format_args!("the close frame");
-        let deadline = Instant::now() + self.timeout;
-        loop {
-            match &self.ended {
-                None => {}
-                // An invalid code comes out of the WebSocket as 1002 with a reason of its making.
-                Some(Ended::Closed(Some(frame))) if !frame.reason.is_empty() => {
-                    let cause =
-                        format!("closed with {:?}: {:?}", frame.code, frame.reason.as_str());
-                    return Err(self.lost(waiting_for, cause));
-                }
-                Some(Ended::Closed(frame)) => return Ok(frame.as_ref().map(|f| f.code.into())),
-                Some(Ended::Lost(cause)) => {
-                    let cause = cause.clone();
-                    return Err(self.lost(waiting_for, cause));
-                }
-            }
-            match self.receive(deadline, waiting_for) {
-                Ok(()) | Err(Error::Closed { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.connection.send(WsMessage::binary(frame));
     }
 
     /// How long each wait lasts from here on; see [`Builder::timeout`].
@@ -448,28 +274,6 @@ impl Client {
         self.version
     }
 
-    /// A header of the answer that accepted the connection, its name in lower case.
-    pub fn response_header(&self, name: &str) -> Option<&str> {
-        let mut headers = self.response_headers.iter();
-        headers.find(|(n, _)| n == name).map(|(_, value)| value.as_str())
-    }
-
-    /// The references of the next message to a topic, noted for its reply.
-    fn number(&mut self, topic: &str) -> (Value, String) {
-        self.messages += 1;
-        let message_ref = self.messages.to_string();
-        let join_ref = self.join_ref(topic);
-        let sent = Sent { topic: topic.to_owned(), join_ref: join_ref.clone() };
-        self.unanswered.insert(message_ref.clone(), sent);
-        (join_ref, message_ref)
-    }
-
-    fn write(&mut self, message: WsMessage) {
-        if let Err(error) = self.websocket.send(message) {
-            self.send_failure.get_or_insert(error.to_string());
-        }
-    }
-
     /// Takes the first message that `wanted` accepts out of what is unread, receiving until there
     /// is one.
     fn wait(
@@ -480,165 +284,84 @@ impl Client {
         let deadline = Instant::now() + self.timeout;
         let mut looked_at = 0;
         loop {
-            let mut rest = self.unread.iter().skip(looked_at);
-            if let Some(index) = rest.position(|arrival| wanted(&arrival.message)) {
-                let found = self.unread.remove(looked_at + index);
-                return Ok(found.expect("the index is of this queue"));
+            if let Some(found) = self.arrivals.take(looked_at, &wanted) {
+                return Ok(found);
             }
-            looked_at = self.unread.len();
+            looked_at = self.arrivals.len();
             self.receive(deadline, waiting_for)?;
         }
     }
 
+    /// What is unread must have nothing of the kind.
+    fn none_unread(
+        &mut self,
+        waiting_for: fmt::Arguments<'_>,
+        kind: impl Fn(&Message) -> bool,
+    ) -> Result<(), Error> {
+        match self.arrivals.take(0, kind) {
+            Some(arrival) => Err(self.unexpected(waiting_for, arrival.message)),
+            None => Ok(()),
+        }
+    }
+
     /// Receives one frame and files it where it belongs.
-    fn receive(&mut self, deadline: Instant, waiting_for: fmt::Arguments<'_>) -> Result<(), Error> {
-        loop {
-            match &self.ended {
-                None => {}
-                Some(Ended::Closed(frame)) => {
-                    let code = frame.as_ref().map(|frame| frame.code.into());
-                    let waiting_for = waiting_for.to_string();
-                    return Err(Error::Closed { waiting_for, code, unread: self.unread() });
-                }
-                Some(Ended::Lost(cause)) => {
-                    let cause = cause.clone();
-                    return Err(self.lost(waiting_for, cause));
-                }
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                // A server that doesn't read what it is sent will not answer it either.
-                if let Some(failure) = self.send_failure.take() {
-                    return Err(self.lost(waiting_for, format!("a send failed: {failure}")));
-                }
-                return Err(Error::TimedOut {
-                    waiting_for: waiting_for.to_string(),
-                    waited: self.timeout,
-                    unread: self.unread(),
-                });
-            }
-            let read = self.websocket.get_ref().set_read_timeout(Some(left));
-            match read.map_err(tungstenite::Error::from).and_then(|()| self.websocket.read()) {
-                Ok(frame) => return self.file(frame),
-                Err(tungstenite::Error::Io(error)) if is_try_again(&error) => {}
-                Err(error) => {
-                    let cause = match self.send_failure.take() {
-                        Some(failure) => format!("{error}, after a send had failed: {failure}"),
-                        None => error.to_string(),
-                    };
-                    self.ended = Some(Ended::Lost(cause));
-                }
-            }
+    pub(super) fn receive(
+        &mut self,
+        deadline: Instant,
+        waiting_for: fmt::Arguments<'_>,
+    ) -> Result<(), Error> {
+        match self.connection.receive(deadline) {
+            Received::Data(frame) => Ok(self.arrivals.file(frame, self.version)?),
+            Received::Control => Ok(()),
+            Received::Nothing => Err(Error::TimedOut {
+                waiting_for: waiting_for.to_string(),
+                waited: self.timeout,
+                unread: self.arrivals.unread(),
+            }),
+            Received::End(End::Closed(frame)) => Err(Error::Closed {
+                waiting_for: waiting_for.to_string(),
+                code: frame.map(|frame| frame.code.into()),
+                unread: self.arrivals.unread(),
+            }),
+            Received::End(End::Lost(cause)) => Err(self.lost(waiting_for, cause)),
         }
     }
 
-    fn file(&mut self, frame: WsMessage) -> Result<(), Error> {
-        let message = match &frame {
-            WsMessage::Text(text) => self.version.decode(text)?,
-            WsMessage::Binary(bytes) => Message::decode_binary(bytes)?,
-            WsMessage::Ping(_) => {
-                self.pings += 1;
-                self.flush();
-                return Ok(());
-            }
-            WsMessage::Pong(payload) => {
-                self.pongs.push_back(payload.to_vec());
-                return Ok(());
-            }
-            WsMessage::Close(close) => {
-                self.ended = Some(Ended::Closed(close.clone()));
-                self.flush();
-                return Ok(());
-            }
-            WsMessage::Frame(_) => unreachable!("raw frames are never read"),
-        };
-        self.unread.push_back(Arrival { frame, message });
-        Ok(())
-    }
-
-    /// Sends what the WebSocket has answered by itself: a pong, a close frame.
-    fn flush(&mut self) {
-        if let Err(error) = self.websocket.flush() {
-            self.send_failure.get_or_insert(error.to_string());
-        }
-    }
-
-    fn lost(&self, waiting_for: fmt::Arguments<'_>, cause: String) -> Error {
-        Error::Lost { waiting_for: waiting_for.to_string(), cause, unread: self.unread() }
+    pub(super) fn lost(&self, waiting_for: fmt::Arguments<'_>, cause: String) -> Error {
+        let waiting_for = waiting_for.to_string();
+        Error::Lost { waiting_for, cause, unread: self.arrivals.unread() }
     }
 
     fn unexpected(&self, waiting_for: fmt::Arguments<'_>, came: Message) -> Error {
         let waiting_for = waiting_for.to_string();
-        Error::Unexpected { waiting_for, came: Box::new(came), unread: self.unread() }
-    }
-
-    fn unexpected_at(&mut self, index: usize, waiting_for: fmt::Arguments<'_>) -> Error {
-        let arrival = self.unread.remove(index).expect("the caller found it there");
-        self.unexpected(waiting_for, arrival.message)
-    }
-
-    fn unread(&self) -> Unread {
-        Unread::new(self.unread.iter().map(|arrival| &arrival.message))
+        Error::Unexpected { waiting_for, came: Box::new(came), unread: self.arrivals.unread() }
     }
 }
 
-impl Sent {
-    /// Whether a reply is of the channel its message was sent to.
+// Here, so that the settings need not know what is made of them.
+impl Builder {
+    /// Connects.
     ///
-    /// The socket itself answers for a topic that isn't joined, and names no channel then. V1 names
-    /// none ever.
-    fn fits(&self, message: &Message, reply: &Reply, version: Version) -> bool {
-        let unmatched = reply.response == json!({"reason": "unmatched topic"});
-        let join_ref_fits = match version {
-            Version::V1 => message.join_ref.is_null(),
-            Version::V2 if unmatched => message.join_ref.is_null(),
-            Version::V2 => message.join_ref == self.join_ref,
-        };
-        message.topic == self.topic && join_ref_fits
+    /// # Errors
+    ///
+    /// When the server can't be reached, refuses ([`ConnectError::Refused`]), doesn't answer, or
+    /// answers with no proper handshake; when the path or a header isn't one.
+    pub fn connect(self) -> Result<Client, ConnectError> {
+        Ok(Client {
+            connection: self.open()?,
+            version: self.version,
+            timeout: self.timeout,
+            refs: Refs::default(),
+            arrivals: Arrivals::default(),
+        })
     }
-}
-
-/// A read that ended with its time-out, or early: the deadline decides.
-fn is_try_again(error: &io::Error) -> bool {
-    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
-    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::net::TcpListener;
-    use std::thread::{self, JoinHandle};
-
+mod tests {
     use super::*;
-    use crate::testing::Payload;
-
-    /// A server for one connection, that does what it is told to.
-    fn serve(
-        script: impl FnOnce(&mut WebSocket<TcpStream>) + Send + 'static,
-    ) -> (SocketAddr, JoinHandle<()>) {
-        serve_raw(|stream| script(&mut tungstenite::accept(stream).unwrap()))
-    }
-
-    pub(in crate::testing) fn serve_raw(
-        script: impl FnOnce(TcpStream) + Send + 'static,
-    ) -> (SocketAddr, JoinHandle<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
-        let serve = move || {
-            let stream = listener.accept().unwrap().0;
-            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-            script(stream);
-        };
-        (addr, thread::spawn(serve))
-    }
-
-    fn read(server: &mut WebSocket<TcpStream>) -> Value {
-        serde_json::from_str(server.read().unwrap().to_text().unwrap()).unwrap()
-    }
-
-    fn write(server: &mut WebSocket<TcpStream>, text: &str) {
-        server.send(WsMessage::text(text)).unwrap();
-    }
+    use crate::testing::message::Payload;
+    use crate::testing::stand_in::{read, serve, write};
 
     #[test]
     fn join_and_push_number_their_refs_apart() {
@@ -670,33 +393,6 @@ pub(super) mod tests {
         });
         let mut client = Client::builder(addr, "/s").version(Version::V1).connect().unwrap();
         assert!(client.join("t", json!({})).unwrap().is_ok());
-        server.join().unwrap();
-    }
-
-    #[test]
-    fn a_client_that_has_shut_down_still_reads() {
-        let (addr, server) = serve(|server| {
-            assert!(matches!(server.read(), Err(tungstenite::Error::Protocol(_))));
-            // For tungstenite the connection is over now; its stream still writes.
-            let text = br#"[null,null,"t","last",{}]"#;
-            let frame = [&[0x81, text.len() as u8], &text[..]].concat();
-            io::Write::write_all(server.get_mut(), &frame).unwrap();
-        });
-        let mut client = Client::connect(addr, "/socket").unwrap();
-        client.shut_down();
-        client.expect("t", "last").unwrap();
-        server.join().unwrap();
-    }
-
-    #[test]
-    fn a_reset_is_no_end_in_order() {
-        let (addr, server) = serve(|server| match server.read() {
-            Err(tungstenite::Error::Io(error)) => {
-                assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-            }
-            other => panic!("{other:?}"),
-        });
-        Client::connect(addr, "/socket").unwrap().reset().unwrap();
         server.join().unwrap();
     }
 
@@ -836,82 +532,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn closed_gives_the_servers_code_and_what_came_before_can_be_read() {
-        let (addr, server) = serve(|server| {
-            write(server, r#"[null,null,"t","last",{}]"#);
-            server.close(Some(CloseFrame { code: CloseCode::Restart, reason: "".into() })).unwrap();
-            while server.read().is_ok() {}
-        });
-        let mut client = Client::connect(addr, "/socket").unwrap();
-        assert_eq!(client.closed().unwrap(), Some(1012));
-        assert_eq!(client.closed().unwrap(), Some(1012));
-        client.expect("t", "last").unwrap();
-        let error = client.next().unwrap_err();
-        assert!(matches!(error, Error::Closed { code: Some(1012), .. }), "{error}");
-        server.join().unwrap();
-    }
-
-    #[test]
-    fn close_is_answered_by_the_server() {
-        let (addr, server) = serve(|server| {
-            let Ok(WsMessage::Close(Some(frame))) = server.read() else { panic!() };
-            assert_eq!(frame.code, CloseCode::Normal);
-            server.flush().unwrap_err();
-        });
-        let mut client = Client::connect(addr, "/socket").unwrap();
-        client.close();
-        assert_eq!(client.closed().unwrap(), Some(1000));
-        server.join().unwrap();
-    }
-
-    #[test]
-    fn a_connection_that_ends_without_a_close_frame_is_lost() {
-        let (addr, server) = serve(|_| {});
-        let mut client = Client::connect(addr, "/socket").unwrap();
-        server.join().unwrap();
-        let error = client.closed().unwrap_err();
-        assert!(matches!(error, Error::Lost { .. }), "{error}");
-    }
-
-    #[test]
-    fn pings_are_answered_and_pongs_waited_for() {
-        let (addr, server) = serve(|server| {
-            assert_eq!(server.read().unwrap(), WsMessage::Ping("a".into()));
-            server.flush().unwrap();
-            server.send(WsMessage::Ping("b".into())).unwrap();
-            assert_eq!(server.read().unwrap(), WsMessage::Pong("b".into()));
-        });
-        let mut client = Client::connect(addr, "/socket").unwrap();
-        client.ping(b"a");
-        assert_eq!(client.pong().unwrap(), b"a");
-        assert_eq!(client.pings(), 0);
-        client.closed().unwrap_err();
-        assert_eq!(client.pings(), 1);
-        server.join().unwrap();
-    }
-
-    #[test]
     fn a_malformed_message_is_an_error() {
         let (addr, server) = serve(|server| write(server, r#"[null, null, "t", "e", {}]"#));
         let mut client = Client::connect(addr, "/socket").unwrap();
         let error = client.next().unwrap_err();
         assert!(matches!(error, Error::Malformed(_)), "{error}");
-        server.join().unwrap();
-    }
-
-    #[test]
-    fn frames_go_out_as_they_are_given() {
-        use tungstenite::protocol::frame::coding::{Data, OpCode};
-
-        let (addr, server) = serve(|server| {
-            assert_eq!(server.read().unwrap(), WsMessage::text("two parts"));
-            server.read().unwrap_err();
-        });
-        let mut client = Client::connect(addr, "/socket").unwrap();
-        client.send_frame(Frame::message(&b"two "[..], OpCode::Data(Data::Text), false));
-        client.send_frame(Frame::message(&b"parts"[..], OpCode::Data(Data::Continue), true));
-        // An unmasked frame, which a server must refuse.
-        client.send_bytes(&[0x81, 0x01, b'a']);
         server.join().unwrap();
     }
 }

@@ -121,3 +121,42 @@ impl fmt::Display for Unread {
 /// little enough to find it in a test's output.
 const MAX_TOLD: usize = 10;
 const MAX_TOLD_CHARS: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::message::Version;
+
+    fn message(event: &str) -> Message {
+        Version::V2.decode(&format!(r#"[null,null,"t","{event}",{{}}]"#)).unwrap()
+    }
+
+    fn told(messages: &[Message]) -> String {
+        Unread::new(messages.iter()).to_string()
+    }
+
+    #[test]
+    fn what_is_unread_is_told_in_its_order() {
+        assert_eq!(told(&[]), "nothing is unread");
+        let two = told(&[message("a"), message("b")]);
+        assert_eq!(two, r#"unread: [null,null,"t","a",{}] [null,null,"t","b",{}]"#);
+    }
+
+    #[test]
+    fn of_many_unread_messages_the_first_are_told_and_the_rest_counted() {
+        assert!(!told(&vec![message("e"); MAX_TOLD]).contains("more"));
+        let many = told(&vec![message("e"); MAX_TOLD + 2]);
+        assert!(many.ends_with(r#""e",{}] and 2 more"#), "{many}");
+    }
+
+    #[test]
+    fn a_long_message_is_told_by_its_beginning() {
+        // Cut between characters, not between their bytes.
+        for long in ["x", "é", "…"] {
+            let told = told(&[message(&long.repeat(MAX_TOLD_CHARS))]);
+            let Some(beginning) = told.strip_prefix("unread: ") else { panic!("{told}") };
+            assert_eq!(beginning.chars().count(), MAX_TOLD_CHARS + 1);
+            assert!(beginning.ends_with(&format!("{long}…")), "{told}");
+        }
+    }
+}

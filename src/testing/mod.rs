@@ -12,18 +12,27 @@
 //! It numbers its references apart, `"j1"`, `"j2"` for joins and `"1"`, `"2"` for messages, so that
 //! a server that takes one for the other is caught by the first reply.
 
+mod builder;
 mod client;
-mod connect;
+mod websocket;
+
+mod arrivals;
+mod connection;
 mod error;
+mod handshake;
 mod message;
+mod refs;
+
 mod random;
 pub mod raw;
 mod server;
+#[cfg(test)]
+mod stand_in;
 
 pub use tungstenite;
 
+pub use self::builder::Builder;
 pub use self::client::Client;
-pub use self::connect::Builder;
 pub use self::error::{ConnectError, Error, Unread};
 pub use self::message::{Malformed, Message, Payload, Reply, Version};
 pub use self::random::{Random, Seed};

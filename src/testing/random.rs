@@ -105,3 +105,56 @@ impl Drop for Seed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_those_of_splitmix64() {
+        let mut random = Random::new(1_234_567);
+        let numbers = [(); 3].map(|()| random.next());
+        assert_eq!(
+            numbers,
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
+        );
+    }
+
+    #[test]
+    fn every_number_below_the_count_comes_and_no_other() {
+        let mut random = Random::new(1);
+        let mut seen = [0; 5];
+        (0..1_000).for_each(|_| seen[random.below(5)] += 1);
+        assert!(seen.iter().all(|times| (150..250).contains(times)), "{seen:?}");
+        assert_eq!(random.below(1), 0);
+    }
+
+    #[test]
+    fn a_chance_is_so_many_in_a_hundred() {
+        let mut random = Random::new(1);
+        for (percent, times) in [(0, 0..=0), (30, 250..=350), (100, 1_000..=1_000)] {
+            let came = (0..1_000).filter(|_| random.chance(percent)).count();
+            assert!(times.contains(&came), "{came} times at {percent} %");
+        }
+    }
+
+    #[test]
+    fn what_is_picked_is_there() {
+        let mut random = Random::new(1);
+        assert_eq!(random.pick::<u8>(&[]), None);
+        assert!((0..100).all(|_| [2, 3].contains(random.pick(&[2, 3]).unwrap())));
+    }
+
+    #[test]
+    fn as_many_bytes_come_as_were_asked_for() {
+        let mut random = Random::new(1);
+        assert_eq!([0, 1, 9].map(|count| random.bytes(count).len()), [0, 1, 9]);
+    }
+
+    #[test]
+    fn a_seed_begins_its_sequence_anew_each_time() {
+        let seed = Seed::new(7);
+        assert_eq!(seed.random().bytes(9), seed.random().bytes(9));
+        assert_ne!(seed.random().next(), Seed::new(8).random().next());
+    }
+}

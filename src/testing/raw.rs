@@ -299,3 +299,95 @@ const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::stand_in::serve_raw;
+
+    /// A connection to a server that sends this in small pieces and hangs up.
+    fn sent(bytes: impl Into<Vec<u8>>) -> Raw {
+        let bytes = bytes.into();
+        let (addr, _server) = serve_raw(move |mut stream| {
+            stream.set_nodelay(true).unwrap();
+            // The client may have seen enough.
+            let _ = bytes.chunks(7).try_for_each(|piece| stream.write_all(piece));
+        });
+        Raw::connect(addr)
+    }
+
+    #[test]
+    fn a_header_takes_the_least_bytes_that_tell_the_length() {
+        assert_eq!(header(0x81, 0), [&[0x81, 0x80][..], &MASK].concat());
+        assert_eq!(header(0x81, 125), [&[0x81, 0x80 | 125][..], &MASK].concat());
+        assert_eq!(header(0x82, 126), [&[0x82, 0x80 | 126, 0, 126][..], &MASK].concat());
+        assert_eq!(header(0x82, 0xffff), [&[0x82, 0x80 | 126, 0xff, 0xff][..], &MASK].concat());
+        let long = [0x82, 0x80 | 127, 0, 0, 0, 0, 0, 1, 0, 0];
+        assert_eq!(header(0x82, 0x1_0000), [&long[..], &MASK].concat());
+    }
+
+    #[test]
+    fn a_payload_goes_out_masked() {
+        let frame = masked(0x81, b"Hello");
+        assert_eq!(frame[..6], header(0x81, 5));
+        assert_eq!(frame[6..], [b'H' ^ 0x12, b'e' ^ 0x34, b'l' ^ 0x56, b'l' ^ 0x78, b'o' ^ 0x12]);
+    }
+
+    #[test]
+    fn a_request_has_its_headers_behind_the_host() {
+        assert_eq!(get("/", &[]), "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let two = get("/a?b", &["x: 1", "y: 2"]);
+        assert_eq!(two, "GET /a?b HTTP/1.1\r\nhost: localhost\r\nx: 1\r\ny: 2\r\n\r\n");
+    }
+
+    #[test]
+    fn answers_are_read_one_behind_the_other_with_their_bodies() {
+        let mut raw = sent(
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b: c\r\n\r\nfirst\
+             HTTP/1.1 204 No Content\r\n\r\n\
+             HTTP/1.1 404 Not Found\r\ncontent-length: 7\r\n\r\n",
+        );
+        let first = raw.answer();
+        assert_eq!((first.status, first.body.as_str()), (200, "first"));
+        assert_eq!(first.headers[1], ("x-a".into(), "b: c".into()));
+        assert_eq!((first.header("x-a"), first.header("x-b")), (Some("b: c"), None));
+        assert_eq!(raw.answer(), Answer { status: 204, headers: vec![], body: String::new() });
+        // To a HEAD: a length and no body.
+        assert_eq!(raw.answer_to_head().header("content-length"), Some("7"));
+        raw.end();
+    }
+
+    #[test]
+    fn frames_are_read_whatever_tells_their_length() {
+        let (medium, long) = ([b'm'; 300], vec![b'l'; 70_000]);
+        let mut bytes = [&[0x81, 2][..], b"hi", &[0x82, 126, 1, 44], &medium].concat();
+        bytes.extend([0x82, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70]);
+        bytes.extend(&long);
+        bytes.extend([0x88, 2, 0x03, 0xe9]);
+        let mut raw = sent(bytes);
+        assert_eq!(raw.frame(), Frame::text("hi"));
+        assert_eq!(raw.frame(), Frame { first: 0x82, payload: medium.to_vec() });
+        assert_eq!(raw.frame(), Frame { first: 0x82, payload: long });
+        assert_eq!(raw.frame(), Frame::close(1001));
+        raw.end();
+    }
+
+    #[test]
+    fn what_comes_before_the_end_is_counted() {
+        let mut raw = sent([0x8a, 1, b'p', 7, 7, 7]);
+        assert_eq!(raw.frame(), Frame::pong(b"p"));
+        assert_eq!(raw.drain(), 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "the server hung up after \"HTTP/1.1 200\"")]
+    fn an_answer_that_breaks_off_is_told_as_far_as_it_came() {
+        sent("HTTP/1.1 200").answer();
+    }
+
+    #[test]
+    #[should_panic(expected = "a server masks nothing")]
+    fn a_masked_frame_is_no_servers() {
+        sent(masked(0x81, b"hi")).frame();
+    }
+}

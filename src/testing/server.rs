@@ -130,3 +130,21 @@ fn await_figures<T: fmt::Debug>(ask: impl Fn() -> Vec<T>, wanted: impl Fn(&[T]) 
         std::thread::sleep(Duration::from_millis(2));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn figures_are_asked_for_until_they_are_as_wanted() {
+        let asked = Cell::new(0);
+        let ask = || {
+            asked.update(|times| times + 1);
+            vec![asked.get(); 2]
+        };
+        assert_eq!(await_figures(ask, |figures| figures == [3, 3]), [3, 3]);
+        assert_eq!(asked.get(), 3, "and no more");
+    }
+}

@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use serde_json::json;
 use simurgh::AddressError;
-use simurgh::testing::Version;
 
+use crate::doors::{everywhere, on_new_servers, through_every_door};
 use crate::script::{
     Plan, Step, broadcast, fail, interval, note, push, reply, script, send_after, send_self,
     send_to, wait,
 };
-use crate::support::{World, everywhere, limits, with_each_version};
+use crate::support::{World, limits};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MOMENT: Duration = Duration::from_millis(2);
 
 #[test]
 fn an_address_reaches_its_channel_from_any_thread_and_shard() {
-    everywhere(|world, version| {
-        let mut client = world.far_client(version);
+    everywhere(|world, door| {
+        let mut client = door.far_client(world);
         client.join("room:1", Plan::join([Step::GiveAddress])).unwrap();
         let address = world.address();
         (address.send)(vec![push("from a thread")]).unwrap();
@@ -26,7 +26,7 @@ fn an_address_reaches_its_channel_from_any_thread_and_shard() {
 
         world.keep(address);
         let shards = 0..world.server.shards();
-        let mut others: Vec<_> = shards.map(|shard| world.client_on(shard, version)).collect();
+        let mut others: Vec<_> = shards.map(|shard| door.client_on(world, shard)).collect();
         for other in &mut others {
             other.join("room:2", json!({})).unwrap();
             other.push("room:2", "act", script([send_to([push("from a shard")])]));
@@ -38,8 +38,8 @@ fn an_address_reaches_its_channel_from_any_thread_and_shard() {
 
 #[test]
 fn what_is_sent_to_an_address_waits_its_turn_and_keeps_its_order() {
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.send_join("room:1", Plan::join([Step::GiveAddress, wait("join")]));
         let address = world.address();
         for event in ["1", "2", "3"] {
@@ -55,9 +55,9 @@ fn what_is_sent_to_an_address_waits_its_turn_and_keeps_its_order() {
 
 #[test]
 fn an_address_of_a_channel_that_ended_reaches_nobody() {
-    everywhere(|world, version| {
-        let mut client = world.client(version);
-        let mut stranger = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
+        let mut stranger = door.client(world);
         client.join("room:1", Plan::join([Step::GiveAddress])).unwrap();
         let address = world.address();
         let left = client.leave("room:1");
@@ -86,8 +86,8 @@ fn a_full_mailbox_refuses_what_its_shard_sends_and_loses_what_others_do() {
         limits.max_mailbox = 3;
         endpoint.limits(limits)
     };
-    with_each_version(small, |world, version| {
-        let mut client = world.client(version);
+    on_new_servers(1, small, |world, door| {
+        let mut client = door.client(world);
         client.join("room:1", Plan::join([Step::GiveAddress])).unwrap();
         client.join("room:2", json!({})).unwrap();
         client.push("room:1", "act", script([note("busy"), wait("busy")]));
@@ -109,61 +109,65 @@ fn a_full_mailbox_refuses_what_its_shard_sends_and_loses_what_others_do() {
 
 #[test]
 fn the_inbox_of_a_shard_and_the_queue_to_it_are_bounded() {
-    let world = World::start_with(2, |endpoint| {
+    let small = |endpoint: simurgh::Builder<_>| {
         let mut limits = limits();
         (limits.max_inbox, limits.max_mesh_queue) = (2, 2);
         endpoint.limits(limits)
+    };
+    on_new_servers(2, small, |world, door| {
+        let mut client = door.client_on(world, 1);
+        let mut sender = door.client_on(world, 0);
+        client.join("room:1", Plan::join([Step::GiveAddress])).unwrap();
+        sender.join("room:1", json!({})).unwrap();
+        let address = world.address();
+        client.push("room:1", "act", script([note("held"), Step::HoldShard("held".into())]));
+        world.expect_note("held");
+
+        sender.push("room:1", "act", script([broadcast("b"), broadcast("b"), broadcast("b")]));
+        for _ in 0..3 {
+            sender.expect("room:1", "b").unwrap();
+        }
+        sender.expect("room:1", "phx_error").unwrap();
+        assert!(world.note().starts_with("room:1 terminates: Error(\"the queue"));
+        assert!(world.server.await_counts(|counts| counts[0].mesh_full == 1)[1].mesh_full == 0);
+        for sent in [Ok(()), Ok(()), Err(AddressError::Full)] {
+            assert_eq!((address.send)(vec![push("info")]), sent);
+        }
+        let handle = world.server.handle();
+        assert!(handle.broadcast("room:1", "b", ()).is_err());
+
+        world.open("held");
+        // What the queues held comes first; then the channel behind them, which missed something,
+        // ends.
+        let events: Vec<_> = (0..5).map(|_| client.next().unwrap().event).collect();
+        assert_eq!(events, ["b", "b", "info", "info", "phx_error"]);
+        client.join("room:1", json!({})).unwrap();
+        handle.broadcast("room:1", "b", ()).unwrap();
+        client.expect("room:1", "b").unwrap();
     });
-    let mut client = world.client_on(1, Version::V2);
-    let mut sender = world.client_on(0, Version::V2);
-    client.join("room:1", Plan::join([Step::GiveAddress])).unwrap();
-    sender.join("room:1", json!({})).unwrap();
-    let address = world.address();
-    client.push("room:1", "act", script([note("held"), Step::HoldShard("held".into())]));
-    world.expect_note("held");
-
-    sender.push("room:1", "act", script([broadcast("b"), broadcast("b"), broadcast("b")]));
-    for _ in 0..3 {
-        sender.expect("room:1", "b").unwrap();
-    }
-    sender.expect("room:1", "phx_error").unwrap();
-    assert!(world.note().starts_with("room:1 terminates: Error(\"the queue"));
-    assert!(world.server.await_counts(|counts| counts[0].mesh_full == 1)[1].mesh_full == 0);
-    for sent in [Ok(()), Ok(()), Err(AddressError::Full)] {
-        assert_eq!((address.send)(vec![push("info")]), sent);
-    }
-    let handle = world.server.handle();
-    assert!(handle.broadcast("room:1", "b", ()).is_err());
-
-    world.open("held");
-    // What the queues held comes first; then the channel behind them, which missed something, ends.
-    let events: Vec<_> = (0..5).map(|_| client.next().unwrap().event).collect();
-    assert_eq!(events, ["b", "b", "info", "info", "phx_error"]);
-    client.join("room:1", json!({})).unwrap();
-    handle.broadcast("room:1", "b", ()).unwrap();
-    client.expect("room:1", "b").unwrap();
 }
 
 #[test]
 fn nothing_can_be_sent_to_a_server_that_has_stopped() {
-    let world = World::start(2);
-    let mut client = world.far_client(Version::V2);
-    client.join("room:1", Plan::join([Step::GiveAddress])).unwrap();
-    let asked = client.push("room:1", "act", script([Step::ReplyLater]));
-    let (address, late) = (world.address(), world.reply_later());
-    let handle = world.server.handle();
-    world.server.stop();
-    assert_eq!((address.send)(vec![]), Err(AddressError::Gone));
-    assert!(matches!(late.ok(()), Err(simurgh::ReplyError::Gone)));
-    assert!(handle.broadcast("room:1", "b", ()).is_err() || handle.counts().len() == 2);
-    assert_eq!(client.closed().unwrap(), Some(1012));
-    drop(asked);
+    through_every_door(2, World::start, |world, door| {
+        let mut client = door.far_client(&world);
+        client.join("room:1", Plan::join([Step::GiveAddress])).unwrap();
+        let asked = client.push("room:1", "act", script([Step::ReplyLater]));
+        let (address, late) = (world.address(), world.reply_later());
+        let handle = world.server.handle();
+        world.server.stop();
+        assert_eq!((address.send)(vec![]), Err(AddressError::Gone));
+        assert!(matches!(late.ok(()), Err(simurgh::ReplyError::Gone)));
+        assert!(handle.broadcast("room:1", "b", ()).is_err() || handle.counts().len() == 2);
+        assert_eq!(client.closed().unwrap(), Some(1012));
+        drop(asked);
+    });
 }
 
 #[test]
 fn a_timer_sends_when_it_is_due_and_the_earlier_first() {
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:1", Plan::join([send_after(MOMENT, [push("from join")])])).unwrap();
         client.expect("room:1", "from join").unwrap();
         let steps = [
@@ -182,8 +186,8 @@ fn a_timer_sends_when_it_is_due_and_the_earlier_first() {
 
 #[test]
 fn an_interval_goes_on_until_the_channel_ends() {
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:1", Plan::join([interval(MOMENT, [push("tick")])])).unwrap();
         client.join("room:2", Plan::join([interval(MOMENT, [push("tick"), fail()])])).unwrap();
         let mut seen = Vec::new();
@@ -207,10 +211,10 @@ fn an_interval_goes_on_until_the_channel_ends() {
 
 #[test]
 fn the_timers_of_a_channel_end_with_it() {
-    everywhere(|world, version| {
+    everywhere(|world, door| {
         // However it ends. `everywhere` waits until no timer is left, which is not an hour.
         let plan = || Plan::join([send_after(HOUR, [note("never")]), interval(HOUR, [])]);
-        let mut client = world.client(version);
+        let mut client = door.client(world);
         client.join("room:left", plan()).unwrap();
         let left = client.leave("room:left");
         client.reply(left).unwrap();

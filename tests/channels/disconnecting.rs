@@ -1,21 +1,22 @@
 //! Sockets by their id, and the end of the server.
 
 use serde_json::json;
-use simurgh::testing::{Client, ConnectError, Version};
+use simurgh::testing::ConnectError;
 
+use crate::doors::{everywhere, through_every_door};
 use crate::script::{Plan, Step, push, reply, script, wait};
-use crate::support::{World, everywhere};
+use crate::support::World;
 
 #[test]
 fn a_disconnect_closes_all_sockets_of_that_id_on_all_shards() {
     // shows: close.disconnect-1001
-    everywhere(|world, version| {
+    everywhere(|world, door| {
         let far = world.server.shards() - 1;
         let mut gone: Vec<_> = [0, 0, far]
-            .map(|shard| world.client_with_id(shard, version, "users:1"))
+            .map(|shard| door.client_with_id(world, shard, "users:1"))
             .into_iter()
             .collect();
-        let mut others = [world.client(version), world.client_with_id(far, version, "users:2")];
+        let mut others = [door.client(world), door.client_with_id(world, far, "users:2")];
         for client in &mut others {
             client.join("room:1", json!({})).unwrap();
         }
@@ -40,8 +41,8 @@ fn a_disconnect_closes_all_sockets_of_that_id_on_all_shards() {
 
 #[test]
 fn a_socket_hears_nothing_else_on_the_topic_of_its_id() {
-    everywhere(|world, version| {
-        let mut client = world.client_with_id(0, version, "room:me");
+    everywhere(|world, door| {
+        let mut client = door.client_with_id(world, 0, "room:me");
         client.join("room:1", json!({})).unwrap();
         let handle = world.server.handle();
         handle.broadcast("room:me", "hello", ()).unwrap();
@@ -61,8 +62,8 @@ fn a_socket_hears_nothing_else_on_the_topic_of_its_id() {
 
 #[test]
 fn a_channel_may_disconnect_its_own_socket() {
-    everywhere(|world, version| {
-        let mut client = world.client_with_id(0, version, "users:1");
+    everywhere(|world, door| {
+        let mut client = door.client_with_id(world, 0, "users:1");
         client.join("room:1", json!({})).unwrap();
         let steps = [Step::Disconnect("users:1".into()), push("last"), reply(json!(1))];
         client.push("room:1", "act", script(steps));
@@ -76,10 +77,10 @@ fn a_channel_may_disconnect_its_own_socket() {
 #[test]
 fn a_panic_in_id_refuses_the_connection_and_nothing_else() {
     // shows: check.connect-fails-500
-    everywhere(|world, version| {
-        let mut client = world.client(version);
-        let broken = Client::builder(world.server.addr(0), "/socket").version(version);
-        let refused = broken.param("id", "panic").connect();
+    everywhere(|world, door| {
+        let mut client = door.client(world);
+        let broken = door.builder(world.server.addr(0), "/socket").param("id", "panic");
+        let refused = broken.connect();
         assert!(matches!(refused, Err(ConnectError::Refused { status: 500, .. })), "{refused:?}");
         assert!(client.join("room:1", json!({})).unwrap().is_ok());
     });
@@ -88,9 +89,8 @@ fn a_panic_in_id_refuses_the_connection_and_nothing_else() {
 #[test]
 fn a_shutdown_closes_every_socket_and_lets_channels_terminate() {
     // shows: ending.drain, close.drain-1012, close.shutdown-without-channels
-    for version in Version::ALL {
-        let world = World::start(4);
-        let mut clients: Vec<_> = (0..4).map(|shard| world.client_on(shard, version)).collect();
+    through_every_door(4, World::start, |world, door| {
+        let mut clients: Vec<_> = (0..4).map(|shard| door.client_on(&world, shard)).collect();
         for client in &mut clients[..3] {
             client.join("room:1", Plan::terminate([push("nobody reads")])).unwrap();
         }
@@ -110,5 +110,5 @@ fn a_shutdown_closes_every_socket_and_lets_channels_terminate() {
         notes.sort();
         let (dropped, terminates) = ("room:1 is dropped", "room:1 terminates: Draining");
         assert_eq!(notes, [dropped, dropped, dropped, terminates, terminates]);
-    }
+    });
 }

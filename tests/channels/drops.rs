@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use simurgh::prelude::*;
-use simurgh::testing::{Client, ConnectError, Version};
+use simurgh::testing::{Client, ConnectError};
 
 use crate::channels::User;
+use crate::doors::{Door, through_every_door};
 use crate::support::{App, World};
 
 /// What a charge does when it goes off.
@@ -191,18 +192,21 @@ const PLACES: [Place; 8] = [
     Place::Refused,
 ];
 
-fn charged_world() -> World {
-    World::start_with(2, |endpoint| {
-        endpoint
-            .socket("/charged", |mount| mount.handler::<User>().channel::<Charged>("charged:*"))
-            .socket("/fused", |mount| mount.handler::<Fused>())
-    })
+fn played(scenario: impl Fn(World, Door)) {
+    let start = |shards| {
+        World::start_with(shards, |endpoint| {
+            endpoint
+                .socket("/charged", |mount| mount.handler::<User>().channel::<Charged>("charged:*"))
+                .socket("/fused", |mount| mount.handler::<Fused>())
+        })
+    };
+    through_every_door(2, start, scenario);
 }
 
 /// Puts a charge at a place, lets it come to act, and ends the channel, one way or another.
-fn set_off(world: &World, deed: Deed, place: Place, by_leaving: bool) {
+fn set_off(world: &World, door: Door, deed: Deed, place: Place, by_leaving: bool) {
     println!("{deed:?} {place:?}, by leaving: {by_leaving}");
-    let mut client = world.client_at(0, Version::V2, "/charged");
+    let mut client = door.client_at(world, 0, "/charged");
     let params: Value = json!({"deed": deed, "place": place});
     client.send_join("charged:1", params);
     client.push("charged:1", "go", json!({}));
@@ -215,90 +219,95 @@ fn set_off(world: &World, deed: Deed, place: Place, by_leaving: bool) {
 
 #[test]
 fn a_panic_of_a_value_is_not_the_servers_end() {
-    let world = charged_world();
-    for place in PLACES {
-        for by_leaving in [true, false] {
-            set_off(&world, Deed::Panic, place, by_leaving);
-            world.server.await_rest();
-            let mut client = world.client(Version::V2);
-            assert!(client.join("room:1", json!({})).unwrap().is_ok());
-            drop(client);
+    played(|world, door| {
+        for place in PLACES {
+            for by_leaving in [true, false] {
+                set_off(&world, door, Deed::Panic, place, by_leaving);
+                world.server.await_rest();
+                let mut client = door.client(&world);
+                assert!(client.join("room:1", json!({})).unwrap().is_ok());
+                drop(client);
+            }
         }
-    }
-    world.server.stop();
+        world.server.stop();
+    });
 }
 
 #[test]
 fn a_panic_of_a_socket_is_not_the_servers_end() {
-    let world = charged_world();
-    let fused = || Client::builder(world.server.addr(0), "/fused");
-    fused().connect().unwrap();
-    world.server.await_rest();
-    // Accepted by the application, and then it turns out to be no upgrade.
-    let refused = fused().header("sec-websocket-version", "12").connect().unwrap_err();
-    assert!(matches!(refused, ConnectError::Refused { status: 400, .. }), "{refused:?}");
-    // Its error can't even be printed.
-    let refused = fused().param("rude", "").connect().unwrap_err();
-    assert!(matches!(refused, ConnectError::Refused { status: 500, .. }), "{refused:?}");
-    assert!(world.client(Version::V2).join("room:1", json!({})).unwrap().is_ok());
-    // One is open when the server ends.
-    let open = fused().connect().unwrap();
-    world.server.stop();
-    drop(open);
+    played(|world, door| {
+        let fused = || door.builder(world.server.addr(0), "/fused");
+        fused().connect().unwrap();
+        world.server.await_rest();
+        // Accepted by the application, and then it turns out to be no upgrade.
+        let refused = fused().header("sec-websocket-version", "12").connect().unwrap_err();
+        assert!(matches!(refused, ConnectError::Refused { status: 400, .. }), "{refused:?}");
+        // Its error can't even be printed.
+        let refused = fused().param("rude", "").connect().unwrap_err();
+        assert!(matches!(refused, ConnectError::Refused { status: 500, .. }), "{refused:?}");
+        assert!(door.client(&world).join("room:1", json!({})).unwrap().is_ok());
+        // One is open when the server ends.
+        let open = fused().connect().unwrap();
+        world.server.stop();
+        drop(open);
+    });
 }
 
 #[test]
 fn a_panic_of_many_values_at_the_servers_end_is_not_the_process() {
-    let world = charged_world();
-    let mut clients = Vec::new();
-    for place in [Place::State, Place::Timer, Place::Mailbox, Place::Callback, Place::Join] {
-        for _ in 0..2 {
-            let mut client = world.client_at(0, Version::V2, "/charged");
-            client.send_join("charged:1", json!({"deed": Deed::Panic, "place": place}));
-            client.push("charged:1", "go", json!({}));
-            client.heartbeat().unwrap();
-            clients.push(client);
+    played(|world, door| {
+        let mut clients = Vec::new();
+        for place in [Place::State, Place::Timer, Place::Mailbox, Place::Callback, Place::Join] {
+            for _ in 0..2 {
+                let mut client = door.client_at(&world, 0, "/charged");
+                client.send_join("charged:1", json!({"deed": Deed::Panic, "place": place}));
+                client.push("charged:1", "go", json!({}));
+                client.heartbeat().unwrap();
+                clients.push(client);
+            }
         }
-    }
-    world.server.stop();
+        world.server.stop();
+    });
 }
 
 #[test]
 fn a_value_that_is_dropped_may_broadcast() {
-    let world = charged_world();
-    // One on the same shard, one on the other; and then only the other.
-    let mut near = world.client_on(0, Version::V1);
-    let mut far = world.client_on(1, Version::V2);
-    near.join("room:ear", json!({})).unwrap();
-    far.join("room:ear", json!({})).unwrap();
-    for place in PLACES {
-        set_off(&world, Deed::Broadcast, place, true);
-        near.expect("room:ear", "boom").unwrap();
-        far.expect("room:ear", "boom").unwrap();
-    }
-    drop(near);
-    world.server.await_counts(|counts| counts[0].connections == 0);
-    let forget = |client: &mut Client| while client.silence("room:ear").is_err() {};
-    for place in PLACES {
-        forget(&mut far);
-        set_off(&world, Deed::Broadcast, place, false);
-        far.expect("room:ear", "boom").unwrap();
-    }
+    played(|world, door| {
+        // One on the same shard, one on the other; and then only the other.
+        let mut near = door.client(&world);
+        let mut far = door.far_client(&world);
+        near.join("room:ear", json!({})).unwrap();
+        far.join("room:ear", json!({})).unwrap();
+        for place in PLACES {
+            set_off(&world, door, Deed::Broadcast, place, true);
+            near.expect("room:ear", "boom").unwrap();
+            far.expect("room:ear", "boom").unwrap();
+        }
+        drop(near);
+        world.server.await_counts(|counts| counts[0].connections == 0);
+        let forget = |client: &mut Client| while client.silence("room:ear").is_err() {};
+        for place in PLACES {
+            forget(&mut far);
+            set_off(&world, door, Deed::Broadcast, place, false);
+            far.expect("room:ear", "boom").unwrap();
+        }
+    });
 }
 
 #[test]
 fn a_value_that_is_dropped_may_disconnect_a_socket() {
-    let world = charged_world();
-    for place in PLACES {
-        let mut victims =
-            [0, 1].map(|shard| world.client_with_id(shard, Version::V2, "users:victim"));
-        for victim in &mut victims {
-            victim.join("room:1", json!({})).unwrap();
+    played(|world, door| {
+        for place in PLACES {
+            let mut victims =
+                [0, 1].map(|shard| door.client_with_id(&world, shard, "users:victim"));
+            for victim in &mut victims {
+                victim.join("room:1", json!({})).unwrap();
+            }
+            set_off(&world, door, Deed::Disconnect, place, false);
+            for victim in &mut victims {
+                assert_eq!(victim.closed().unwrap(), Some(1001));
+            }
         }
-        set_off(&world, Deed::Disconnect, place, false);
-        for victim in &mut victims {
-            assert_eq!(victim.closed().unwrap(), Some(1001));
-        }
-    }
-    world.server.await_rest();
+        world.server.await_rest();
+    });
 }

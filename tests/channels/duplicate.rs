@@ -2,18 +2,18 @@
 
 use serde_json::json;
 
+use crate::doors::everywhere;
 use crate::script::{
     Ending, Plan, fail, note, panic, push, refuse, reply, script, send_self, stop, wait,
 };
-use crate::support::everywhere;
 
 #[test]
 fn the_new_join_is_answered_before_the_old_channel_closes() {
     // shows: duplicate.reply-before-close, duplicate.old-does-not-terminate,
     //   duplicate.new-join-is-a-first-join, duplicate.old-frames-before-close,
     //   ending.duplicate-closes, socket.join-of-a-joined-topic
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:1", Plan::terminate([push("never")])).unwrap();
         let old = client.join_ref("room:1");
         client.push("room:1", "act", script([push("from the old")]));
@@ -37,8 +37,8 @@ fn the_new_join_is_answered_before_the_old_channel_closes() {
 #[test]
 fn the_old_channel_ends_at_once_with_all_that_waits_for_it() {
     // shows: duplicate.old-ends-at-once
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:1", json!({})).unwrap();
         client.push("room:1", "act", script([note("busy"), wait("never"), note("never")]));
         client.push("room:1", "echo", json!("lost"));
@@ -58,8 +58,8 @@ fn the_old_channel_ends_at_once_with_all_that_waits_for_it() {
 #[test]
 fn a_join_that_fails_ends_the_old_channel_all_the_same() {
     // shows: duplicate.failed-join-ends-the-old
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         for step in [refuse(json!({})), fail(), panic()] {
             assert!(client.join("room:1", json!({})).unwrap().is_ok());
             let old = client.join_ref("room:1");
@@ -77,9 +77,9 @@ fn a_join_that_fails_ends_the_old_channel_all_the_same() {
 
 #[test]
 fn while_the_new_join_runs_the_old_channel_gets_no_broadcasts() {
-    everywhere(|world, version| {
-        let mut client = world.client(version);
-        let mut stranger = world.far_client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
+        let mut stranger = door.far_client(world);
         client.join("room:1", json!({})).unwrap();
         stranger.join("room:1", json!({})).unwrap();
         let joined = client.send_join("room:1", Plan::join([wait("join")]));
@@ -98,8 +98,8 @@ fn while_the_new_join_runs_the_old_channel_gets_no_broadcasts() {
 #[test]
 fn a_channel_that_closes_by_itself_first_is_closed_once() {
     // shows: duplicate.one-close-only, duplicate.leave-then-join, duplicate.leave-twice
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:1", json!({})).unwrap();
         client.push("room:1", "act", script([stop(Ending::Normal)]));
         let joined = client.send_join("room:1", json!({}));

@@ -1,12 +1,12 @@
 //! How channels end: which frame the client sees, in which order, and what the channel sees of it.
 
 use serde_json::{Value, json};
-use simurgh::testing::{Client, Message, Version};
+use simurgh::testing::{Client, Message};
 
+use crate::doors::everywhere;
 use crate::script::{
     Ending, Plan, Step, broadcast, fail, note, panic, push, push_with, reply, script, stop, wait,
 };
-use crate::support::everywhere;
 
 /// The event that ends a channel, with the refs that it must have.
 fn expect_end(client: &mut Client, topic: &str, event: &str) -> Message {
@@ -32,8 +32,8 @@ fn expect_unmatched(client: &mut Client, topic: &str) {
 fn a_leave_is_answered_then_the_channel_closes() {
     // shows: own.LV, own.C, own.closing-join-ref-twice, own.v1-closing-ref, ending.leave-closes,
     //   ending.afterwards-unmatched, order.reply-before-close, order.terminate-pushes-after-close
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:1", Plan::terminate([push("last"), note("done")])).unwrap();
         let leave = client.leave("room:1");
         let reply = client.next().unwrap();
@@ -53,8 +53,8 @@ fn a_leave_is_answered_then_the_channel_closes() {
 fn a_stop_ends_the_channel_as_its_reason_says() {
     // shows: ending.stop-normal-closes, ending.stop-shutdown-closes, ending.stop-otherwise-errors,
     //   ending.stop-replies-first, own.E, order.reply-before-close
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         for (ending, event, reason) in [
             (Ending::Normal, "phx_close", "Normal"),
             (Ending::Shutdown, "phx_close", "Shutdown"),
@@ -85,8 +85,8 @@ fn a_stop_ends_the_channel_as_its_reason_says() {
 fn an_error_terminates_and_a_panic_does_not() {
     // shows: ending.callback-error, ending.panic, diff.error-terminates,
     //   diff.panic-does-not-terminate, order.terminate-pushes-before-error
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:other", json!({})).unwrap();
         let plan = Plan::terminate([push("last"), broadcast("nobody hears")]);
         client.join("room:1", plan.clone()).unwrap();
@@ -113,8 +113,8 @@ fn an_error_terminates_and_a_panic_does_not() {
 
 #[test]
 fn a_panic_in_terminate_is_the_end_of_that_channel_only() {
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:1", Plan::terminate([panic()])).unwrap();
         let leave = client.leave("room:1");
         assert!(client.reply(leave).unwrap().is_ok());
@@ -130,8 +130,8 @@ fn a_panic_in_terminate_is_the_end_of_that_channel_only() {
 #[test]
 fn an_event_that_the_channel_does_not_know_ends_it() {
     // shows: ending.unknown-event
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         for (event, payload) in
             [("nonsense", json!({})), ("act", json!("no steps")), ("act", json!([{"fly": 1}]))]
         {
@@ -147,8 +147,8 @@ fn an_event_that_the_channel_does_not_know_ends_it() {
 
 #[test]
 fn what_waits_for_a_channel_that_ends_is_lost() {
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         for (gate, last) in [("crash", fail()), ("stop", stop(Ending::Normal))] {
             client.join("room:1", json!({})).unwrap();
             client.push("room:1", "act", script([wait(gate), last]));
@@ -166,12 +166,12 @@ fn what_waits_for_a_channel_that_ends_is_lost() {
 #[test]
 fn a_connection_that_goes_ends_its_channels_with_terminate() {
     // shows: ending.connection-gone, own.no-error-frame
-    everywhere(|world, version| {
+    everywhere(|world, door| {
         // The client closes, hangs up without a word, or sends what nobody understands.
         let ways: [fn(&mut Client); 3] =
             [Client::close, |client| client.close_with(None), |client| client.send_text("what?")];
         for (way, end) in ways.into_iter().enumerate() {
-            let mut client = world.client(version);
+            let mut client = door.client(world);
             client.join("room:1", Plan::terminate([push("nobody reads")])).unwrap();
             end(&mut client);
             let code = if way == 2 { Some(1011) } else { Some(1000) };
@@ -184,7 +184,7 @@ fn a_connection_that_goes_ends_its_channels_with_terminate() {
                 Err(simurgh::testing::Error::Closed { .. } | simurgh::testing::Error::Lost { .. })
             ));
         }
-        let mut client = world.client(version);
+        let mut client = door.client(world);
         client.join("room:1", json!({})).unwrap();
         drop(client);
         world.expect_note("room:1 terminates: Closed");
@@ -195,8 +195,11 @@ fn a_connection_that_goes_ends_its_channels_with_terminate() {
 #[test]
 fn in_v1_the_closing_frames_have_the_join_ref_if_the_client_sent_one() {
     // shows: own.v1-closing-ref-of-join
-    everywhere(|world, _| {
-        let mut client = world.client(Version::V1);
+    everywhere(|world, door| {
+        if door.has_join_refs() {
+            return;
+        }
+        let mut client = door.client(world);
         for (event, payload, end) in
             [("phx_leave", json!({}), "phx_close"), ("act", script([fail()]), "phx_error")]
         {
@@ -212,8 +215,8 @@ fn in_v1_the_closing_frames_have_the_join_ref_if_the_client_sent_one() {
 #[test]
 fn what_cannot_be_encoded_for_the_client_ends_the_channel() {
     // shows: binary.v1-cannot-send-it, v2.push-needs-an-object, v1.payload-not-checked
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         for (topic, step) in [
             ("room:push", Step::PushBinary("b".into())),
             ("room:reply", Step::ReplyBinary("ok".into())),
@@ -221,9 +224,9 @@ fn what_cannot_be_encoded_for_the_client_ends_the_channel() {
             client.join(topic, json!({})).unwrap();
             client.push(topic, "act", script([step]));
             let message = client.next().unwrap();
-            match version {
-                Version::V1 => assert_eq!(message.event, "phx_error"),
-                Version::V2 => assert!(message.payload.as_binary().is_some(), "{message}"),
+            match door.has_binary() {
+                true => assert!(message.payload.as_binary().is_some(), "{message}"),
+                false => assert_eq!(message.event, "phx_error"),
             }
         }
         for (topic, payload) in [
@@ -235,10 +238,10 @@ fn what_cannot_be_encoded_for_the_client_ends_the_channel() {
             client.join(topic, json!({})).unwrap();
             client.push(topic, "act", script([push_with("odd", payload.clone())]));
             let message = client.next().unwrap();
-            match version {
+            match door.wants_objects() {
+                true => assert_eq!(message.event, "phx_error"),
                 // Not checked there, as in Phoenix.
-                Version::V1 => assert_eq!(message.payload, payload),
-                Version::V2 => assert_eq!(message.event, "phx_error"),
+                false => assert_eq!(message.payload, payload),
             }
         }
     });

@@ -3,11 +3,11 @@
 
 use serde_json::json;
 use simurgh::prelude::*;
-use simurgh::testing::Version;
 use simurgh::{EventError, FromEvent, PayloadRef};
 
 use crate::channels::User;
-use crate::support::{World, with_each_version};
+use crate::doors::{Door, on_new_servers};
+use crate::support::World;
 
 /// Takes events as they come.
 struct Raw;
@@ -104,8 +104,9 @@ impl Channel for Fragile {
     }
 }
 
-fn played(scenario: impl Fn(&World, Version)) {
-    with_each_version(
+fn played(scenario: impl Fn(&World, Door)) {
+    on_new_servers(
+        1,
         |endpoint| {
             endpoint.socket("/events", |mount| {
                 mount
@@ -122,14 +123,14 @@ fn played(scenario: impl Fn(&World, Version)) {
 #[test]
 fn a_channel_may_take_names_and_payloads_as_they_come() {
     // shows: text.payload-of-any-type, binary.channel-knows-it-is-binary
-    played(|world, version| {
-        let mut client = world.client_at(0, version, "/events");
+    played(|world, door| {
+        let mut client = door.client_at(world, 0, "/events");
         for payload in [json!({"a": 1}), json!(null), json!("text"), json!([1, 2]), json!(7)] {
             assert_eq!(client.join("raw:1", payload.clone()).unwrap().response, payload);
             let sent = client.push("raw:1", "any name", payload.clone());
             assert_eq!(client.reply(sent).unwrap().response, json!({"any name": payload}));
         }
-        if version == Version::V2 {
+        if door.has_binary() {
             let sent = client.push_binary("raw:1", "b", &[1, 2, 3]);
             assert_eq!(client.reply(sent).unwrap().response, [1, 2, 3][..]);
         }
@@ -138,8 +139,8 @@ fn a_channel_may_take_names_and_payloads_as_they_come() {
 
 #[test]
 fn a_channel_may_answer_what_it_does_not_know() {
-    played(|world, version| {
-        let mut client = world.client_at(0, version, "/events");
+    played(|world, door| {
+        let mut client = door.client_at(world, 0, "/events");
         client.join("lenient:1", json!({"any": "params"})).unwrap();
         let sent = client.push("lenient:1", "double", json!(21));
         assert_eq!(client.reply(sent).unwrap().response, json!(42));
@@ -150,7 +151,7 @@ fn a_channel_may_answer_what_it_does_not_know() {
             assert_eq!(reply.status, "error");
             assert_eq!(reply.response, json!({"unknown": unknown, "is_binary": false}));
         }
-        if version == Version::V2 {
+        if door.has_binary() {
             let sent = client.push_binary("lenient:1", "double", &[1]);
             client.expect("lenient:1", "saw").unwrap();
             let response = json!({"unknown": false, "is_binary": true});
@@ -162,8 +163,8 @@ fn a_channel_may_answer_what_it_does_not_know() {
 
 #[test]
 fn a_panic_while_an_event_is_read_ends_that_channel_only() {
-    played(|world, version| {
-        let mut client = world.client_at(0, version, "/events");
+    played(|world, door| {
+        let mut client = door.client_at(world, 0, "/events");
         client.join("lenient:1", json!({})).unwrap();
         client.join("fragile:1", json!({})).unwrap();
         client.push("fragile:1", "touch", json!({}));

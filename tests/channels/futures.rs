@@ -8,11 +8,11 @@ use std::thread;
 use serde::Deserialize;
 use serde_json::json;
 use simurgh::prelude::*;
-use simurgh::testing::Version;
 use simurgh::{BlockingError, Builder};
 
 use crate::channels::User;
-use crate::support::{App, World, limits, with_each_version};
+use crate::doors::{Door, on_new_servers};
+use crate::support::{App, World, limits};
 
 struct Waiter;
 
@@ -107,14 +107,14 @@ fn endpoint(endpoint: Builder<App>) -> Builder<App> {
         .socket("/futures", |mount| mount.handler::<User>().channel::<Waiter>("wait:*"))
 }
 
-fn played(scenario: impl Fn(&World, Version)) {
-    with_each_version(endpoint, scenario);
+fn played(scenario: impl Fn(&World, Door)) {
+    on_new_servers(1, endpoint, scenario);
 }
 
 #[test]
 fn a_channel_may_wait_for_a_task_of_another_runtime() {
-    played(|world, version| {
-        let mut client = world.client_at(0, version, "/futures");
+    played(|world, door| {
+        let mut client = door.client_at(world, 0, "/futures");
         client.join("wait:1", json!({})).unwrap();
         let sent = client.push("wait:1", "task", json!({}));
         client.silence_everywhere().unwrap();
@@ -127,8 +127,8 @@ fn a_channel_may_wait_for_a_task_of_another_runtime() {
 
 #[test]
 fn a_future_may_be_woken_by_many_threads_in_vain_and_after_its_end() {
-    played(|world, version| {
-        let mut client = world.client_at(0, version, "/futures");
+    played(|world, door| {
+        let mut client = door.client_at(world, 0, "/futures");
         client.join("wait:1", json!({})).unwrap();
         for _ in 0..10 {
             let sent = client.push("wait:1", "flurry", json!({}));
@@ -140,8 +140,8 @@ fn a_future_may_be_woken_by_many_threads_in_vain_and_after_its_end() {
 
 #[test]
 fn blocking_work_gives_its_result_or_says_that_it_panicked() {
-    played(|world, version| {
-        let mut client = world.client_at(0, version, "/futures");
+    played(|world, door| {
+        let mut client = door.client_at(world, 0, "/futures");
         client.join("wait:1", json!({})).unwrap();
         let sent = client.push("wait:1", "panicking_block", json!({}));
         let error = client.reply(sent).unwrap().response.to_string();
@@ -158,8 +158,8 @@ fn blocking_work_gives_its_result_or_says_that_it_panicked() {
 
 #[test]
 fn blocking_work_beyond_the_queue_is_refused() {
-    played(|world, version| {
-        let mut client = world.client_at(0, version, "/futures");
+    played(|world, door| {
+        let mut client = door.client_at(world, 0, "/futures");
         for topic in ["wait:1", "wait:2", "wait:3"] {
             client.join(topic, json!({})).unwrap();
         }

@@ -10,6 +10,8 @@ use simurgh::Limits;
 use simurgh::prelude::*;
 use simurgh::testing::{Client, Server};
 
+use crate::doors::{Door, through_every_door};
+
 /// Held: the shard stands still until it is let go.
 type Hold = Arc<AtomicBool>;
 
@@ -105,15 +107,19 @@ impl Channel for Told {
     }
 }
 
-/// Two shards with room for one broadcast between them.
-fn server(hold: &Hold) -> Server {
-    let limits = Limits { max_mesh_queue: 1, max_inbox: 1, ..Limits::default() };
-    let endpoint = Endpoint::builder(hold.clone())
-        .socket("/socket", |mount| {
-            mount.handler::<Visitor>().channel::<Told>("told:*").channel::<Plain>("plain:*")
-        })
-        .limits(limits);
-    Server::start(endpoint, 2)
+/// Plays a scenario on shards with room for one broadcast between them.
+fn played(scenario: impl Fn(Server, &Hold, Door)) {
+    let hold = Hold::default();
+    let start = |shards| {
+        let limits = Limits { max_mesh_queue: 1, max_inbox: 1, ..Limits::default() };
+        let endpoint = Endpoint::builder(hold.clone())
+            .socket("/socket", |mount| {
+                mount.handler::<Visitor>().channel::<Told>("told:*").channel::<Plain>("plain:*")
+            })
+            .limits(limits);
+        Server::start(endpoint, shards)
+    };
+    through_every_door(2, start, |server, door| scenario(server, &hold, door));
 }
 
 fn hold_shard(hold: &Hold, client: &mut Client, topic: &str) {
@@ -128,47 +134,47 @@ fn hold_shard(hold: &Hold, client: &mut Client, topic: &str) {
 #[test]
 fn channels_of_a_full_queue_are_told_of_the_gap_or_end() {
     for (topic, afterwards) in [("told:1", "gap"), ("plain:1", "phx_error")] {
-        let hold = Hold::default();
-        let server = server(&hold);
-        let mut far = Client::connect(server.addr(1), "/socket").unwrap();
-        let mut sender = Client::connect(server.addr(0), "/socket").unwrap();
-        far.join(topic, json!({})).unwrap();
-        sender.join(topic, json!({})).unwrap();
-        hold_shard(&hold, &mut far, topic);
-        for is_heard in [true, false] {
-            let shout = sender.push(topic, "shout", json!({}));
-            assert_eq!(sender.reply(shout).unwrap().is_ok(), is_heard, "{topic}");
-        }
-        hold.store(false, Ordering::SeqCst);
-        far.expect(topic, "shout").unwrap();
-        let told = far.expect(topic, afterwards).unwrap();
-        if afterwards == "gap" {
-            assert_eq!(told.payload, json!({ "topic": topic }));
-        }
-        // Joined anew, or still there: he hears again.
-        if afterwards == "phx_error" {
-            assert!(far.join(topic, json!({})).unwrap().is_ok());
-        }
-        sender.push(topic, "shout", json!({}));
-        far.expect(topic, "shout").unwrap();
-        drop((far, sender));
-        server.await_rest();
+        played(|server, hold, door| {
+            let mut far = door.builder(server.addr(1), "/socket").connect().unwrap();
+            let mut sender = door.builder(server.addr(0), "/socket").connect().unwrap();
+            far.join(topic, json!({})).unwrap();
+            sender.join(topic, json!({})).unwrap();
+            hold_shard(hold, &mut far, topic);
+            for is_heard in [true, false] {
+                let shout = sender.push(topic, "shout", json!({}));
+                assert_eq!(sender.reply(shout).unwrap().is_ok(), is_heard, "{topic}");
+            }
+            hold.store(false, Ordering::SeqCst);
+            far.expect(topic, "shout").unwrap();
+            let told = far.expect(topic, afterwards).unwrap();
+            if afterwards == "gap" {
+                assert_eq!(told.payload, json!({ "topic": topic }));
+            }
+            // Joined anew, or still there: he hears again.
+            if afterwards == "phx_error" {
+                assert!(far.join(topic, json!({})).unwrap().is_ok());
+            }
+            sender.push(topic, "shout", json!({}));
+            far.expect(topic, "shout").unwrap();
+            drop((far, sender));
+            server.await_rest();
+        });
     }
 }
 
 /// A disconnect must not be lost to a full queue: who asked for it thinks those sockets closed.
 #[test]
 fn a_disconnect_that_finds_the_queue_full_is_obeyed_all_the_same() {
-    let hold = Hold::default();
-    let server = server(&hold);
-    let mut far = Client::connect(server.addr(1), "/socket").unwrap();
-    far.join("told:1", json!({})).unwrap();
-    hold_shard(&hold, &mut far, "told:1");
-    let handle = server.handle();
-    handle.broadcast("told:1", "shout", ()).unwrap();
-    assert!(handle.disconnect("visitors").is_err(), "the inbox has room for one");
-    hold.store(false, Ordering::SeqCst);
-    assert_eq!(far.closed().unwrap(), Some(1001));
-    drop(far);
-    server.await_rest();
+    played(|server, hold, door| {
+        let mut far = door.builder(server.addr(1), "/socket").connect().unwrap();
+        far.join("told:1", json!({})).unwrap();
+        hold_shard(hold, &mut far, "told:1");
+        let handle = server.handle();
+        handle.broadcast("told:1", "shout", ()).unwrap();
+        assert!(handle.disconnect("visitors").is_err(), "the inbox has room for one");
+        hold.store(false, Ordering::SeqCst);
+        assert_eq!(far.closed().unwrap(), Some(1001));
+        drop(far);
+        server.await_rest();
+    });
 }

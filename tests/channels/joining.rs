@@ -1,16 +1,15 @@
 //! Joins, and what is answered where there is no channel.
 
 use serde_json::json;
-use simurgh::testing::Version;
 
+use crate::doors::everywhere;
 use crate::script::{Plan, Step, broadcast, fail, note, panic, push, refuse, reply, send_self};
-use crate::support::everywhere;
 
 #[test]
 fn a_join_is_answered_with_what_it_gives() {
     // shows: own.J1, socket.join-ok-registers, socket.event-with-the-join-ref
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         let joined = client.join("room:1", json!({})).unwrap();
         assert!(joined.is_ok() && joined.response == json!({}), "{joined:?}");
         let plan = Plan::join([reply(json!({"n": 1}))]);
@@ -26,8 +25,8 @@ fn a_join_is_answered_with_what_it_gives() {
 #[test]
 fn a_join_that_is_not_granted_leaves_the_topic_unjoined() {
     // shows: own.J2, own.J3, own.J3-push-in-join, socket.join-failed-is-not-joined
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         let crashed = json!({"reason": "join crashed"});
         for (plan, response) in [
             (Plan::join([refuse(json!({"reason": "no"}))]), json!({"reason": "no"})),
@@ -58,8 +57,8 @@ fn a_join_that_is_not_granted_leaves_the_topic_unjoined() {
 #[test]
 fn what_a_join_sends_itself_is_handled_behind_its_reply() {
     // shows: order.join-reply-first
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         let plan = Plan::join([
             send_self([push("first"), broadcast("second")]),
             send_self([push("third")]),
@@ -70,7 +69,7 @@ fn what_a_join_sends_itself_is_handled_behind_its_reply() {
         for event in ["first", "second", "third"] {
             client.expect("room:1", event).unwrap();
         }
-        assert_eq!(client.version(), version);
-        assert_eq!(client.join_ref("room:1").is_null(), version == Version::V1);
+        assert_eq!(client.version(), door.version);
+        assert_eq!(client.join_ref("room:1").is_null(), !door.has_join_refs());
     });
 }

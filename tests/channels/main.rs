@@ -1,10 +1,11 @@
 //! Channels as an application writes them and a client meets them: a real server, real sockets.
 //!
-//! Nearly every test plays its scenario through [`everywhere`](support::everywhere): with both
-//! serializers, on one shard and on four. The channels that they run are in `channels`: actors that
-//! do what a script tells them, so that what a test makes happen stands in the test.
+//! Nearly every test plays its scenario [`everywhere`](doors::everywhere): through every door, on
+//! one shard and on four. The channels that they run are in `channels`: actors that do what a
+//! script tells them, so that what a test makes happen stands in the test.
 
 mod channels;
+mod doors;
 mod script;
 mod support;
 

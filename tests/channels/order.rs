@@ -3,10 +3,10 @@
 use serde_json::json;
 use simurgh::testing::Client;
 
+use crate::doors::everywhere;
 use crate::script::{
     Step, broadcast, broadcast_from, broadcast_with, handle_broadcast, push, reply, script,
 };
-use crate::support::everywhere;
 
 /// The events of the next messages of a topic, replies by their status.
 fn events(client: &mut Client, topic: &str, count: usize) -> Vec<String> {
@@ -19,8 +19,8 @@ fn events(client: &mut Client, topic: &str, count: usize) -> Vec<String> {
 #[test]
 fn a_client_sees_what_its_channel_sends_in_the_order_it_was_sent() {
     // shows: order.broadcast-push-reply, own.B, own.P
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:1", json!({})).unwrap();
         let steps = [
             broadcast("b1"),
@@ -45,8 +45,8 @@ fn a_client_sees_what_its_channel_sends_in_the_order_it_was_sent() {
 #[test]
 fn an_intercepted_broadcast_follows_the_reply_of_the_callback_that_made_it() {
     // shows: order.intercepted-after-reply
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("secret:1", json!({})).unwrap();
         let steps = [broadcast("secret"), broadcast("b"), push("p"), reply(json!(1))];
         client.push("secret:1", "act", script(steps));
@@ -58,14 +58,13 @@ fn an_intercepted_broadcast_follows_the_reply_of_the_callback_that_made_it() {
 #[test]
 fn broadcasts_of_one_sender_reach_each_subscriber_in_order() {
     // shows: order.broadcasts-of-one-sender
-    everywhere(|world, version| {
+    everywhere(|world, door| {
         let shards = world.server.shards();
-        let mut clients: Vec<_> =
-            (0..shards).map(|shard| world.client_on(shard, version)).collect();
+        let mut clients: Vec<_> = (0..shards).map(|shard| door.client_on(world, shard)).collect();
         for client in &mut clients {
             client.join("room:1", json!({})).unwrap();
         }
-        let mut sender = world.client(version);
+        let mut sender = door.client(world);
         sender.join("room:1", json!({})).unwrap();
         for half in 0..2 {
             let numbers = half * 50..half * 50 + 50;
@@ -83,8 +82,8 @@ fn broadcasts_of_one_sender_reach_each_subscriber_in_order() {
 
 #[test]
 fn a_thread_that_is_no_shard_keeps_the_order_of_its_broadcasts() {
-    everywhere(|world, version| {
-        let mut clients = [world.client(version), world.far_client(version)];
+    everywhere(|world, door| {
+        let mut clients = [door.client(world), door.far_client(world)];
         for client in &mut clients {
             client.join("room:1", json!({})).unwrap();
             client.join("secret:1", json!({})).unwrap();
@@ -112,9 +111,9 @@ fn a_thread_that_is_no_shard_keeps_the_order_of_its_broadcasts() {
 
 #[test]
 fn a_broadcast_from_a_channel_is_for_all_but_itself() {
-    everywhere(|world, version| {
-        let mut sender = world.client(version);
-        let mut others = [world.client(version), world.far_client(version)];
+    everywhere(|world, door| {
+        let mut sender = door.client(world);
+        let mut others = [door.client(world), door.far_client(world)];
         for client in others.iter_mut().chain([&mut sender]) {
             client.join("room:1", json!({})).unwrap();
             client.join("secret:1", json!({})).unwrap();

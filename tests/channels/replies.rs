@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
+use crate::doors::everywhere;
 use crate::script::{Step, fail, push, reply, reply_status, script};
-use crate::support::everywhere;
 
 #[test]
 fn a_reply_has_the_status_and_the_response_that_the_channel_gives() {
     // shows: own.status-of-any-name, own.R, v2.reply-of-any-type, text.reply-has-status-and-response
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:1", json!({})).unwrap();
         for status in ["ok", "error", "maybe", "näh\"\\"] {
             for response in [json!({}), json!(null), json!("text"), json!([1, {"a": 2}]), json!(7)]
@@ -28,8 +28,8 @@ fn a_reply_has_the_status_and_the_response_that_the_channel_gives() {
 #[test]
 fn a_message_that_is_not_replied_to_is_not_answered() {
     // shows: own.pushes-not-acknowledged
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:1", json!({})).unwrap();
         client.push("room:1", "act", script([]));
         client.push("room:1", "act", script([Step::ReplyLater]));
@@ -41,8 +41,8 @@ fn a_message_that_is_not_replied_to_is_not_answered() {
 
 #[test]
 fn a_message_is_answered_later_from_another_thread_and_as_often_as_one_likes() {
-    everywhere(|world, version| {
-        let mut client = world.far_client(version);
+    everywhere(|world, door| {
+        let mut client = door.far_client(world);
         client.join("room:1", json!({})).unwrap();
         let sent = client.push("room:1", "act", script([Step::ReplyLater, push("not yet")]));
         client.expect("room:1", "not yet").unwrap();
@@ -76,13 +76,13 @@ fn a_message_is_answered_later_from_another_thread_and_as_often_as_one_likes() {
 
 #[test]
 fn a_message_is_answered_by_another_channel_on_any_shard() {
-    everywhere(|world, version| {
-        let mut client = world.far_client(version);
+    everywhere(|world, door| {
+        let mut client = door.far_client(world);
         client.join("room:1", json!({})).unwrap();
         for shard in 0..world.server.shards() {
             let sent = client.push("room:1", "act", script([Step::ReplyLater]));
             world.keep_reply(world.reply_later());
-            let mut other = world.client_on(shard, version);
+            let mut other = door.client_on(world, shard);
             other.join("room:2", json!({})).unwrap();
             other.push("room:2", "act", script([Step::AnswerKept(json!({"from": shard}))]));
             assert_eq!(client.reply(sent).unwrap().response, json!({"from": shard}));
@@ -92,8 +92,8 @@ fn a_message_is_answered_by_another_channel_on_any_shard() {
 
 #[test]
 fn a_message_without_a_ref_cannot_be_answered_later() {
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:1", json!({})).unwrap();
         let steps = script([Step::ReplyLater]);
         client.send(json!(null), json!(null), json!("room:1"), json!("act"), steps);
@@ -109,8 +109,8 @@ fn a_message_without_a_ref_cannot_be_answered_later() {
 
 #[test]
 fn an_error_after_a_reply_was_given_is_all_that_the_client_sees() {
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:1", json!({})).unwrap();
         // The reply is what the callback returns, and it returns an error.
         client.push("room:1", "act", script([reply(json!(1)), fail()]));

@@ -4,7 +4,7 @@ use serde_json::json;
 use simurgh::prelude::*;
 
 use crate::channels::User;
-use crate::support::with_each_version;
+use crate::doors::on_new_servers;
 
 /// Tells its client how it was found.
 struct Found;
@@ -50,8 +50,8 @@ fn the_first_route_that_matches_takes_the_topic_and_may_carry_a_value() {
                 .channel::<Found>("*")
         })
     };
-    with_each_version(routes, |world, version| {
-        let mut client = world.client_at(0, version, "/routes");
+    on_new_servers(1, routes, |world, door| {
+        let mut client = door.client_at(world, 0, "/routes");
         for (topic, wildcard, route, number) in [
             ("a:exact", "", json!("exact"), json!(null)),
             ("a:exactly", "exactly", json!("prefix"), json!(null)),
@@ -74,8 +74,8 @@ fn what_a_channel_has_no_callback_for_is_dropped() {
     let routes = |endpoint: simurgh::Builder<_>| {
         endpoint.socket("/routes", |mount| mount.handler::<User>().channel::<Found>("*"))
     };
-    with_each_version(routes, |world, version| {
-        let mut client = world.client_at(0, version, "/routes");
+    on_new_servers(1, routes, |world, door| {
+        let mut client = door.client_at(world, 0, "/routes");
         // An info, from its own join, and a broadcast of the topic it subscribed to.
         client.join("room:1", json!({})).unwrap();
         world.server.handle().broadcast("news", "n", ()).unwrap();

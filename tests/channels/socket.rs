@@ -1,11 +1,11 @@
 //! What a socket does with a message before any channel sees it: routes, refs, limits.
 
 use serde_json::{Value, json};
-use simurgh::testing::{Client, Version};
+use simurgh::testing::Client;
 
 use crate::channels::{Actor, Plain, User};
+use crate::doors::{Door, everywhere, on_new_servers};
 use crate::script::{Plan, fail, note, push, refuse, reply, script, wait};
-use crate::support::{World, everywhere, with_each_version};
 
 /// The reply to a message sent with these refs.
 fn answer(client: &mut Client, refs: [Value; 2], topic: &str, event: &str) -> (Value, Value) {
@@ -24,9 +24,9 @@ fn error(reason: &str) -> Value {
     json!({"status": "error", "response": {"reason": reason}})
 }
 
-/// What V1 leaves out.
-fn join_ref(version: Version, value: Value) -> Value {
-    if version == Version::V1 { Value::Null } else { value }
+/// What some doors leave out.
+fn join_ref(door: Door, value: Value) -> Value {
+    if door.has_join_refs() { value } else { Value::Null }
 }
 
 #[test]
@@ -34,8 +34,8 @@ fn a_heartbeat_is_answered_by_the_socket() {
     // shows: own.H, socket.heartbeat-before-routes, socket.heartbeat-any-payload,
     //   socket.heartbeat-join-ref-not-echoed, socket.phoenix-can-be-joined,
     //   socket.phoenix-other-events
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         let beat = |client: &mut Client, payload: Value| {
             client.send(json!("j9"), json!("h"), json!("phoenix"), json!("heartbeat"), payload);
             let answer = client.expect("phoenix", "phx_reply").unwrap();
@@ -61,8 +61,8 @@ fn a_heartbeat_is_answered_by_the_socket() {
 fn what_no_channel_takes_is_unmatched_and_a_leave_of_it_is_ok() {
     // shows: own.U, own.L, socket.join-without-route, socket.event-not-joined,
     //   socket.leave-not-joined
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         let unmatched = (json!(null), error("unmatched topic"));
         for (topic, event) in [("nowhere", "phx_join"), ("room:1", "echo"), ("nowhere", "echo")] {
             let found = answer(&mut client, [json!("j7"), json!("7")], topic, event);
@@ -70,7 +70,7 @@ fn what_no_channel_takes_is_unmatched_and_a_leave_of_it_is_ok() {
         }
         for topic in ["room:1", "nowhere"] {
             let found = answer(&mut client, [json!("j7"), json!("7")], topic, "phx_leave");
-            assert_eq!(found, (join_ref(version, json!("j7")), ok()));
+            assert_eq!(found, (join_ref(door, json!("j7")), ok()));
         }
         client.silence_everywhere().unwrap();
     });
@@ -79,10 +79,10 @@ fn what_no_channel_takes_is_unmatched_and_a_leave_of_it_is_ok() {
 #[test]
 fn a_message_reaches_the_channel_with_its_join_ref_or_with_none() {
     // shows: socket.event-without-join-ref, socket.event-stale-dropped, own.R
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         assert_eq!(answer(&mut client, [json!("j1"), json!("1")], "room:1", "phx_join").1, ok());
-        let own = join_ref(version, json!("j1"));
+        let own = join_ref(door, json!("j1"));
         for current in [json!("j1"), json!(null)] {
             let found = answer(&mut client, [current, json!("2")], "room:1", "echo");
             assert_eq!(found, (own.clone(), ok()));
@@ -98,15 +98,15 @@ fn a_message_reaches_the_channel_with_its_join_ref_or_with_none() {
 fn a_leave_with_another_join_ref_is_ignored() {
     // shows: socket.leave-stale-ignored, socket.leave-with-the-join-ref,
     //   socket.leave-without-join-ref
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         for current in [json!("j1"), json!(null)] {
             let joined = answer(&mut client, [json!("j1"), json!("1")], "room:1", "phx_join");
             assert_eq!(joined.1, ok());
             client.send(json!("j0"), json!("2"), json!("room:1"), json!("phx_leave"), json!({}));
             client.silence_everywhere().unwrap();
             let left = answer(&mut client, [current, json!("3")], "room:1", "phx_leave");
-            assert_eq!(left, (join_ref(version, json!("j1")), ok()));
+            assert_eq!(left, (join_ref(door, json!("j1")), ok()));
             let closed = client.expect("room:1", "phx_close").unwrap();
             assert_eq!(closed.payload, json!({}));
         }
@@ -118,14 +118,14 @@ fn a_leave_with_another_join_ref_is_ignored() {
 fn a_channel_joined_with_a_null_join_ref_goes_by_the_ref_of_its_join() {
     // shows: socket.null-join-takes-null-only, own.null-join-ref-channel,
     //   own.null-join-ref-closing
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         let joined = answer(&mut client, [json!(null), json!("1")], "room:1", "phx_join");
         assert_eq!(joined, (json!(null), ok()));
 
         client.send(json!("1"), json!("2"), json!("room:1"), json!("echo"), json!({}));
         client.silence_everywhere().unwrap();
-        let own = join_ref(version, json!("1"));
+        let own = join_ref(door, json!("1"));
         let echoed = answer(&mut client, [json!(null), json!("3")], "room:1", "echo");
         assert_eq!(echoed, (own.clone(), ok()));
         let steps = script([push("pushed")]);
@@ -150,8 +150,8 @@ fn a_channel_joined_with_a_null_join_ref_goes_by_the_ref_of_its_join() {
 fn a_socket_has_a_hundred_channels_and_no_more() {
     // shows: socket.join-limit, socket.join-limit-default, socket.join-limit-after-the-route,
     //   socket.join-limit-before-join, own.M
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         for n in 0..100 {
             assert!(client.join(&format!("room:{n}"), json!({})).unwrap().is_ok());
         }
@@ -159,7 +159,7 @@ fn a_socket_has_a_hundred_channels_and_no_more() {
             Plan::join([note("the join runs")])
         });
         let refused = client.expect("room:x", "phx_reply").unwrap();
-        assert_eq!(refused.join_ref, join_ref(version, json!("j")));
+        assert_eq!(refused.join_ref, join_ref(door, json!("j")));
         assert_eq!(refused.message_ref, json!("m"));
         assert_eq!(refused.payload, error("too many channels joined"));
         world.expect_no_note();
@@ -184,9 +184,8 @@ fn channels_are_counted_from_their_joining_to_their_having_left() {
         })
     };
     let too_many = json!({"reason": "too many channels joined"});
-    with_each_version(two, |world: &World, version| {
-        let two = Client::builder(world.server.addr(0), "/two").version(version);
-        let mut client = two.connect().unwrap();
+    on_new_servers(1, two, |world, door| {
+        let mut client = door.client_at(world, 0, "/two");
         for plan in [Plan::join([fail()]), Plan::join([refuse(json!({}))])] {
             for topic in ["room:1", "room:2", "room:3"] {
                 assert!(!client.join(topic, plan.clone()).unwrap().is_ok());
@@ -214,8 +213,8 @@ fn channels_are_counted_from_their_joining_to_their_having_left() {
 
 #[test]
 fn routes_are_told_apart_by_their_patterns() {
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         for topic in ["room:", "room:a:b", "room:\u{e9}\"\\"] {
             assert!(client.join(topic, json!({})).unwrap().is_ok(), "{topic}");
         }

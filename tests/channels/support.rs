@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use simurgh::testing::{Client, Server, Version};
+use simurgh::testing::Server;
 use simurgh::{AddressError, Builder, Endpoint, Handle, Limits, ReplyError, SocketRef};
 
 use crate::channels::{Actor, Intercepting, Plain, User};
@@ -144,31 +144,6 @@ impl World {
         Self { server, app, notes, replies, addresses }
     }
 
-    /// A client on the first shard.
-    pub(crate) fn client(&self, version: Version) -> Client {
-        self.client_on(0, version)
-    }
-
-    /// A client on the last shard, another than [`client`](Self::client)'s where there are several.
-    pub(crate) fn far_client(&self, version: Version) -> Client {
-        self.client_on(self.server.shards() - 1, version)
-    }
-
-    pub(crate) fn client_on(&self, shard: usize, version: Version) -> Client {
-        self.client_at(shard, version, "/socket")
-    }
-
-    /// A client of another mount.
-    pub(crate) fn client_at(&self, shard: usize, version: Version, mount: &str) -> Client {
-        Client::builder(self.server.addr(shard), mount).version(version).connect().unwrap()
-    }
-
-    /// A client whose socket has an id.
-    pub(crate) fn client_with_id(&self, shard: usize, version: Version, id: &str) -> Client {
-        let client = Client::builder(self.server.addr(shard), "/socket");
-        client.version(version).param("id", id).connect().unwrap()
-    }
-
     /// Keeps an address for the channels to send to.
     pub(crate) fn keep(&self, address: ActorAddress) {
         *self.app.0.kept.lock().unwrap() = Some(address);
@@ -218,35 +193,11 @@ impl World {
     pub(crate) fn address(&self) -> ActorAddress {
         self.addresses.recv_timeout(PATIENCE).expect("a channel gives its address")
     }
-}
 
-/// Plays a scenario with each serializer, on one shard and on four; nothing may be left of it.
-pub(crate) fn everywhere(scenario: impl Fn(&World, Version)) {
-    for shards in [1, 4] {
-        let world = World::start(shards);
-        for version in Version::ALL {
-            // Seen only when the scenario fails.
-            println!("on {shards} shard(s), {version:?}");
-            world.app.0.gates.lock().unwrap().clear();
-            scenario(&world, version);
-            world.server.await_rest();
-            world.notes();
-        }
-        world.server.stop();
-    }
-}
-
-/// Plays a scenario with each serializer on a server of its own, of one shard.
-pub(crate) fn with_each_version(
-    change: impl Fn(Builder<App>) -> Builder<App>,
-    scenario: impl Fn(&World, Version),
-) {
-    for version in Version::ALL {
-        println!("{version:?}");
-        let world = World::start_with(1, &change);
-        scenario(&world, version);
-        world.server.await_rest();
-        world.server.stop();
+    /// Closes every gate and drops what was noted, for the next scenario.
+    pub(crate) fn forget(&self) {
+        self.app.0.gates.lock().unwrap().clear();
+        self.notes();
     }
 }
 

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::doors::{everywhere, on_new_servers};
 use crate::script::{
     Plan, Step, broadcast, fail, note, panic, push, refuse, reply, script, sleep, wait,
 };
-use crate::support::{App, everywhere, limits, with_each_version};
+use crate::support::{App, limits};
 
 #[test]
 fn a_join_that_waits_holds_up_its_own_topic_only() {
     // shows: socket.joins-side-by-side, order.join-holds-up-its-topic-only,
     //   socket.join-takes-its-time
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:2", json!({})).unwrap();
         let waiting = client.send_join("room:1", Plan::join([wait("join")]));
         client.heartbeat().unwrap();
@@ -33,8 +34,8 @@ fn a_join_that_waits_holds_up_its_own_topic_only() {
 #[test]
 fn what_comes_for_a_joining_topic_is_handled_behind_the_join() {
     // shows: diff.joining-topic-waits
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         let joined = client.send_join("room:1", Plan::join([wait("granted")]));
         let echo = client.push("room:1", "echo", json!(1));
         let left = client.leave("room:1");
@@ -70,8 +71,8 @@ fn what_comes_for_a_joining_topic_is_handled_behind_the_join() {
 #[test]
 fn a_second_join_behind_a_first_takes_its_place_when_it_is_done() {
     // shows: diff.joining-topic-waits
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         let first = client.send_join("room:1", Plan::join([wait("join"), note("first")]));
         let old = client.join_ref("room:1");
         let second = client.send_join("room:1", Plan::join([note("second")]));
@@ -99,8 +100,8 @@ fn what_waits_for_a_join_and_for_a_channel_is_bounded() {
         limits.max_mailbox = 3;
         endpoint.limits(limits)
     };
-    with_each_version(small, |world, version| {
-        let mut client = world.client(version);
+    on_new_servers(1, small, |world, door| {
+        let mut client = door.client(world);
         let overloaded = json!({"reason": "overloaded"});
         let joined = client.send_join("room:1", Plan::join([wait("join")]));
         for gate in ["join", "act"] {
@@ -131,8 +132,8 @@ fn what_waits_for_a_join_and_for_a_channel_is_bounded() {
 /// A thousand messages of ten megabytes each could wait for every topic of every client.
 #[test]
 fn what_waits_is_bounded_in_bytes_too() {
-    with_each_version(with_small_mailboxes, |world, version| {
-        let mut client = world.client(version);
+    on_new_servers(1, with_small_mailboxes, |world, door| {
+        let mut client = door.client(world);
         let large = json!("x".repeat(1_500));
         let joined = client.send_join("room:1", Plan::join([wait("join")]));
         for gate in ["join", "act"] {
@@ -160,9 +161,9 @@ fn what_waits_is_bounded_in_bytes_too() {
 #[test]
 fn what_waits_is_bounded_over_all_topics_of_a_client() {
     // shows: diff.mailbox-is-bounded
-    with_each_version(with_small_mailboxes, |world, version| {
-        let mut client = world.client(version);
-        let mut other = world.client(version);
+    on_new_servers(1, with_small_mailboxes, |world, door| {
+        let mut client = door.client(world);
+        let mut other = door.client(world);
         let large = json!("x".repeat(1_500));
         let topics: Vec<_> = (1..=5).map(|n| format!("room:{n}")).collect();
         let sent: Vec<_> = topics
@@ -191,8 +192,8 @@ fn what_waits_is_bounded_over_all_topics_of_a_client() {
 #[test]
 fn a_connection_that_goes_drops_the_join_that_runs() {
     // shows: diff.disconnect-drops-the-join
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.send_join("room:1", Plan::join([wait("never"), note("never")]));
         client.push("room:1", "echo", json!({}));
         client.heartbeat().unwrap();
@@ -206,9 +207,9 @@ fn a_connection_that_goes_drops_the_join_that_runs() {
 fn a_channel_handles_one_thing_at_a_time_in_order() {
     // shows: order.one-channel-one-at-a-time, order.channels-run-concurrently,
     //   order.heartbeat-overtakes
-    everywhere(|world, version| {
-        let mut client = world.client(version);
-        let mut stranger = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
+        let mut stranger = door.client(world);
         for topic in ["room:1", "room:2"] {
             client.join(topic, json!({})).unwrap();
             stranger.join(topic, json!({})).unwrap();
@@ -242,8 +243,8 @@ fn a_channel_handles_one_thing_at_a_time_in_order() {
 
 #[test]
 fn a_channel_sleeps_and_waits_for_the_blocking_pool_as_for_any_future() {
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         client.join("room:1", json!({})).unwrap();
         let moment = Duration::from_millis(5);
         let steps = [sleep(moment), push("slept"), Step::Block, push("blocked"), sleep(moment)];
@@ -267,8 +268,8 @@ fn a_channel_sleeps_and_waits_for_the_blocking_pool_as_for_any_future() {
 
 #[test]
 fn a_callback_that_fails_after_it_waited_ends_like_any_other() {
-    everywhere(|world, version| {
-        let mut client = world.client(version);
+    everywhere(|world, door| {
+        let mut client = door.client(world);
         let moment = || sleep(Duration::from_millis(1));
         for (topic, step) in [("room:1", fail()), ("room:2", panic())] {
             client.join(topic, json!({})).unwrap();
@@ -283,13 +284,13 @@ fn a_callback_that_fails_after_it_waited_ends_like_any_other() {
 #[test]
 fn a_callback_that_never_ends_is_dropped_after_its_connection() {
     // shows: diff.end-takes-five-seconds-at-most
-    everywhere(|world, version| {
+    everywhere(|world, door| {
         assert_eq!(simurgh::Limits::default().terminate_timeout, Duration::from_secs(5));
         let overdue =
             |counts: &[simurgh::ShardCounts]| counts.iter().map(|c| c.overdue).sum::<u64>();
         let before = overdue(&world.server.counts());
         // Within the limit, which is a second here, a callback still ends, and terminate runs.
-        let mut client = world.client(version);
+        let mut client = door.client(world);
         client.join("room:1", json!({})).unwrap();
         client.push("room:1", "act", script([wait("soon"), note("ends")]));
         client.heartbeat().unwrap();
@@ -300,14 +301,14 @@ fn a_callback_that_never_ends_is_dropped_after_its_connection() {
             world.expect_note(text);
         }
         // Past it state and future are dropped, without terminate.
-        let mut client = world.client(version);
+        let mut client = door.client(world);
         client.join("room:1", json!({})).unwrap();
         client.push("room:1", "act", script([wait("never"), note("never")]));
         client.heartbeat().unwrap();
         drop(client);
         world.expect_note("room:1 is dropped");
         // A terminate that never ends is dropped too.
-        let mut client = world.client(version);
+        let mut client = door.client(world);
         client.join("room:1", Plan::terminate([wait("never"), note("never")])).unwrap();
         drop(client);
         world.expect_note("room:1 terminates: Closed");

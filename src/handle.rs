@@ -99,7 +99,7 @@ impl Handle {
     /// What each shard holds now.
     #[cfg(feature = "testing")]
     pub(crate) fn holdings(&self) -> Vec<Holdings> {
-        self.shared.remotes.iter().map(|remote| shard::ask_holdings(remote)).collect()
+        self.shared.remotes.iter().map(|remote| remote.ask_holdings()).collect()
     }
 
     fn broadcast_as(

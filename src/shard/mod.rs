@@ -44,8 +44,6 @@ pub(crate) mod blocking;
 mod panics;
 mod table;
 
-#[cfg(feature = "testing")]
-mod holdings;
 pub(crate) mod start;
 mod watch;
 
@@ -58,8 +56,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Limits;
+#[cfg(feature = "testing")]
+use crate::io;
 use crate::io::{Completion, Io, Rest};
 use crate::message::{EndReason, PlainRoute};
+#[cfg(feature = "testing")]
+use crate::telemetry;
 use crate::telemetry::{Event, Held, Telemetry};
 use channels::{Channels, Hub, Mount};
 use chores::Chores;
@@ -73,8 +75,6 @@ use transport::Transport;
 
 pub(crate) use desk::{Blueprint, Desk};
 pub(crate) use entry::{answer, broadcast, send_info};
-#[cfg(feature = "testing")]
-pub(crate) use holdings::ask as ask_holdings;
 
 /// A shard and its kernel.
 pub(crate) struct Shard<I> {
@@ -179,6 +179,37 @@ impl<I: Io> Shard<I> {
         #[cfg(debug_assertions)]
         self.local.core.borrow_mut().check_if_cheap();
         next
+    }
+
+    /// Everything that the shard has in its hands.
+    #[cfg(feature = "testing")]
+    pub(crate) fn holdings(&self) -> telemetry::Holdings {
+        let io::Taken { slots, starved, buffers } = self.io.taken();
+        let woken = self.local.here.woken.borrow().len();
+        let core = self.local.core.borrow();
+        let Core { transport, hub } = &*core;
+        let (fanouts, fanout_bytes) = hub.topics.fanouts();
+        let notes = hub.channels.notes() + transport.notes() + hub.chores.len();
+        telemetry::Holdings {
+            connections: hub.lines.len(),
+            admissions: transport.admissions(),
+            handshakes: transport.handshakes(),
+            unfinished_bytes: transport.unfinished_bytes(),
+            processes: hub.channels.processes(),
+            topics: hub.topics.len(),
+            subscribers: hub.topics.subscribers(),
+            interests: hub.topics.interests(),
+            timers: hub.channels.timers(),
+            fanouts,
+            fanout_bytes,
+            inbox_bytes: hub.links.remote().waiting(),
+            mesh_bytes: hub.links.bytes(),
+            deadlines: transport.deadlines(),
+            chores: notes + hub.lines.queued() + woken,
+            slots,
+            starved,
+            buffers,
+        }
     }
 
     /// Whether nothing has come by the queues since the turn.
@@ -305,7 +336,7 @@ impl<I: Io> Shard<I> {
         self.has_mail |= was_left.get();
 
         for line in self.unsettled.broken.drain(..) {
-            transport.end(hub, line.connection(), EndReason::Unwritable);
+            transport.end(hub, line.into(), EndReason::Unwritable);
         }
         // What one turn has queued is not held against anybody before he had a chance to take it.
         for line in self.unsettled.refused.drain(..) {

@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::hub::{Channels, Hub};
 use super::mailbox::Mail;
 use super::mount::handler;
 use super::process::Status;
-use super::{Channels, Hub};
 use crate::message::{Broadcast, Encoding, EndReason, LineId, ProcessId, Stop};
 use crate::protocol::phoenix::EncodeError;
 use crate::shard::chores::Chores;
 use crate::shard::lines::{Frame, Lines, Place, Room};
-use crate::shard::topics::{Audience, Delivery, Kind, Seat, Subscriber, TopicIndex};
+use crate::shard::topics::{Audience, Delivery, Kind, Seat, Subscriber, TopicIndex, Topics};
 use crate::telemetry::{Event, Telemetry};
 
 /// Whoever may stand in a topic of this shard.
@@ -115,6 +115,15 @@ impl Crowd<'_> {
         } else {
             self.channels.end_joined(id, reason, self.now);
         }
+    }
+}
+
+impl Hub {
+    /// The topics, and those who may stand in them.
+    #[inline]
+    pub(super) fn split(&mut self) -> (&mut Topics, Crowd<'_>) {
+        let Self { channels, topics, lines, chores, clock, telemetry, .. } = self;
+        (topics, Crowd { channels, lines, chores, telemetry, now: clock.now() })
     }
 }
 

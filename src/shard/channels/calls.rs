@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use super::hub::{Hub, Remains};
 use super::mailbox::Mail;
-use super::{Hub, Remains};
 use crate::message::{
     AddressError, Broadcast, BroadcastError, Encoding, GlobalProcessId, LineId, Payload, ProcessId,
 };

@@ -7,8 +7,8 @@
 use std::rc::Rc;
 
 use super::cell::Call;
+use super::hub::{Callback, Hub, reason};
 use super::process::Status;
-use super::{Callback, Hub, reason};
 use crate::message::{LineId, Payload, ProcessId, Stop};
 use crate::protocol::phoenix::RefBuf;
 use crate::shard::topics::TopicIndex;

@@ -8,9 +8,9 @@
 use smallvec::SmallVec;
 
 use super::cell::{Call, Outcome};
+use super::hub::{Behind, Callback, Channels, Client, Hub, reason};
 use super::process::{Beginning, Status};
-use super::{Callback, Hub, reason};
-use crate::message::{LineId, Payload, PayloadRef, ProcessId, Stop, Topic};
+use crate::message::{Payload, PayloadRef, ProcessId, Stop, Topic};
 use crate::protocol::phoenix::{EncodeError, Message, RefBuf};
 use crate::shard::topics::{Kind, Subscriber};
 use crate::telemetry::Event;
@@ -19,7 +19,7 @@ impl Hub {
     /// A client joins a topic, instead of the channel with the `join_ref` that `replaces` says.
     pub(super) fn begin_join<'a>(
         &mut self,
-        (place, line): (u32, LineId),
+        (place, line): Client,
         topic: &str,
         message: &Message<'a>,
         replaces: Option<RefBuf>,
@@ -159,16 +159,12 @@ impl Hub {
     }
 }
 
-impl super::Channels {
+impl Channels {
     /// What waited behind a join is to be looked at, now that the join has been answered.
     fn turn_to_behind(&mut self, id: ProcessId) {
         let process = self.processes.known(id);
         let client = (process.session, process.line);
         let mail: SmallVec<[_; 4]> = process.mailbox.take().into_iter().collect();
-        self.behind.extend(mail.into_iter().map(|mail| super::Behind {
-            process: id,
-            client,
-            mail,
-        }));
+        self.behind.extend(mail.into_iter().map(|mail| Behind { process: id, client, mail }));
     }
 }

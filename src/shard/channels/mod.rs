@@ -1,7 +1,7 @@
 //! Channels: sockets, the processes of their topics, and what runs in them.
 //!
 //! ```text
-//!  a message ─▶ session ─▶ which process? ─┬─ idle: its callback runs ─▶ turns: what follows
+//!  a message ─▶ routing ─▶ which process? ─┬─ idle: its callback runs ─▶ turns: what follows
 //!                │                         └─ busy: mailbox ─▶ its turn comes
 //!                └─ phx_join ─▶ joins ─▶ a process ─▶ … ─▶ ending
 //! ```
@@ -16,7 +16,7 @@
 //! a session says it has is its own; a topic is held once for each process, subscription and id;
 //! timers of a process are there.
 
-mod session;
+mod routing;
 
 mod joins;
 
@@ -27,384 +27,30 @@ mod calls;
 mod ending;
 
 mod audience;
+mod due;
 mod slow_readers;
+
+mod hub;
 
 mod cell;
 mod mailbox;
 mod process;
+mod session;
 mod timers;
+
+#[cfg(any(test, debug_assertions))]
+mod check;
 
 mod mount;
 
-use std::any::Any;
-use std::collections::VecDeque;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::task::Waker;
-use std::time::{Duration, Instant};
-
-use super::chores::Chores;
-use super::clock::{Clock, later};
-use super::lines::Lines;
-use super::links::{Alarm, Links, Remote};
-use super::topics::{TopicIndex, Topics};
-use crate::config::Limits;
-use crate::message::{Payload, ProcessId, Stop};
-use crate::telemetry::Telemetry;
-use audience::Crowd;
-use mailbox::{Mail, MailboxBounds};
-use process::{Process, Processes, Status};
-use session::Sessions;
-use timers::{Due, Timers};
-
 pub(crate) use calls::Question;
 pub(crate) use cell::{Answer, Call, Cell, Outcome};
-pub(crate) use mailbox::OwnedMessage;
+pub(crate) use hub::{Behind, Callback, Channels, Hub};
 pub(crate) use mount::{Connect, ConnectFailure, Connected, Handler, Mount, Pattern, RouteHandler};
-pub(crate) use session::Opening;
+#[cfg(test)]
+pub(crate) use process::PROCESS_SIZE;
+pub(crate) use routing::Opening;
+#[cfg(test)]
+pub(crate) use session::SESSION_SIZE;
 pub(crate) use timers::{MakeInfo, TimerId};
-pub(crate) use turns::{Client, Polled, Turn};
-
-/// A shard's channels, over what they stand on.
-///
-/// Each of the fields keeps its own state to itself. What it takes several of to do is a method here,
-/// so that this says all that a channel's doings may touch: no connection on its way in or out.
-pub(crate) struct Hub {
-    pub(super) channels: Channels,
-    pub(super) topics: Topics,
-    pub(super) lines: Lines,
-    pub(super) links: Links,
-    pub(super) chores: Chores,
-    pub(super) clock: Clock,
-    pub(super) telemetry: Telemetry,
-}
-
-/// The sessions and processes of a shard.
-pub(crate) struct Channels {
-    mounts: Rc<[Mount]>,
-    sessions: Sessions,
-    processes: Processes,
-    timers: Timers,
-    /// Processes whose turn it is, each once.
-    ready: VecDeque<ProcessId>,
-    /// What waited behind joins that have been answered.
-    behind: VecDeque<Behind>,
-    /// Futures whose timer was due.
-    wakes: Vec<Waker>,
-    /// What holds the application's values and is no longer needed.
-    dead: Vec<Remains>,
-    spare_alarm: Option<Alarm>,
-    remote: Arc<Remote>,
-    bounds: Bounds,
-}
-
-/// What a shard's channels are bounded by.
-#[derive(Debug, Clone, Copy)]
-struct Bounds {
-    mailbox: MailboxBounds,
-    terminate_timeout: Duration,
-}
-
-/// A callback that is to run, while no table is borrowed.
-pub(crate) struct Callback<'a> {
-    pub(crate) process: ProcessId,
-    /// Taken out of the process, and put back when it has been polled.
-    pub(crate) cell: Box<dyn Cell>,
-    pub(crate) alarm: Alarm,
-    pub(crate) call: Call<'a>,
-}
-
-/// A mail that waited behind a join.
-pub(crate) struct Behind {
-    process: ProcessId,
-    pub(crate) client: Client,
-    mail: Mail,
-}
-
-impl Behind {
-    /// The message, if it is one.
-    pub(crate) fn message(&self) -> &OwnedMessage {
-        match &self.mail {
-            Mail::Behind(message) => message,
-            _ => unreachable!("other mail goes to the process"),
-        }
-    }
-}
-
-/// What holds values of the application's, and is to be dropped when no table is borrowed.
-pub(crate) struct Dead(#[allow(dead_code, reason = "held only to be dropped in time")] Remains);
-
-#[allow(dead_code, reason = "held only to be dropped at the right time")]
-enum Remains {
-    Process(Process),
-    Socket(Rc<dyn Any>),
-    Mail(Mail),
-    Due(Due),
-}
-
-impl Channels {
-    pub(crate) fn new(limits: &Limits, remote: Arc<Remote>) -> Self {
-        let mailbox =
-            MailboxBounds { max_mail: limits.max_mailbox, max_bytes: limits.max_mailbox_bytes };
-        Self {
-            mounts: Rc::new([]),
-            sessions: Sessions::default(),
-            processes: Processes::default(),
-            timers: Timers::default(),
-            ready: VecDeque::new(),
-            behind: VecDeque::new(),
-            wakes: Vec::new(),
-            dead: Vec::new(),
-            spare_alarm: None,
-            remote,
-            bounds: Bounds { mailbox, terminate_timeout: limits.terminate_timeout },
-        }
-    }
-
-    pub(crate) fn mounts(&self) -> &Rc<[Mount]> {
-        &self.mounts
-    }
-
-    /// Sets the mounts, and gives back those that were: their routes are the application's.
-    pub(crate) fn set_mounts(&mut self, mounts: Rc<[Mount]>) -> Rc<[Mount]> {
-        std::mem::replace(&mut self.mounts, mounts)
-    }
-
-    /// Channels joined, joining or ending.
-    pub(crate) fn processes(&self) -> usize {
-        self.processes.len()
-    }
-
-    /// Timers that wait.
-    pub(crate) fn timers(&self) -> usize {
-        self.timers.len()
-    }
-
-    /// When the next timer is due.
-    pub(crate) fn next_instant(&self) -> Option<Instant> {
-        self.timers.next_instant()
-    }
-
-    /// Whether the next turn has something to do.
-    pub(crate) fn has_more(&self) -> bool {
-        !self.ready.is_empty() || !self.dead.is_empty()
-    }
-
-    /// Futures that slept and go on.
-    pub(crate) fn take_wakes(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.wakes)
-    }
-
-    /// What is to be dropped while no table is borrowed.
-    pub(crate) fn take_dead(&mut self) -> Vec<Dead> {
-        std::mem::take(&mut self.dead).into_iter().map(Dead).collect()
-    }
-
-    /// Empties all tables, when the shard ends.
-    pub(crate) fn take_all(&mut self) -> Vec<Dead> {
-        let mut dead = std::mem::take(&mut self.dead);
-        let processes: Vec<_> = self.processes.iter().map(|(id, _)| id).collect();
-        let processes = processes.into_iter().filter_map(|id| self.processes.remove(id));
-        dead.extend(processes.map(Remains::Process));
-        dead.extend(self.timers.take().map(Remains::Due));
-        dead.extend(self.behind.drain(..).map(|behind| Remains::Mail(behind.mail)));
-        let sessions: Vec<_> = self.sessions.iter().map(|(place, _)| place).collect();
-        let sockets = sessions.into_iter().map(|place| self.sessions.remove(place).socket);
-        dead.extend(sockets.map(Remains::Socket));
-        dead.into_iter().map(Dead).collect()
-    }
-
-    /// What is noted to be done and not done yet.
-    #[cfg(feature = "testing")]
-    pub(crate) fn notes(&self) -> usize {
-        self.ready.len() + self.behind.len() + self.wakes.len() + self.dead.len()
-    }
-
-    /// Takes a process' cell out, for a callback to run.
-    #[inline]
-    fn begin<'a>(&mut self, id: ProcessId, call: Call<'a>) -> Option<Callback<'a>> {
-        let process = self.processes.find(id)?;
-        let cell = process.cell.take()?;
-        let alarm = process.rare.as_mut().and_then(|rare| rare.alarm.take());
-        let alarm =
-            alarm.or_else(|| self.spare_alarm.take()).unwrap_or_else(|| Alarm::new(&self.remote));
-        alarm.point_at(id);
-        Some(Callback { process: id, cell, alarm, call })
-    }
-
-    #[inline]
-    fn keep_spare(&mut self, alarm: Alarm) {
-        if !alarm.is_held() {
-            self.spare_alarm = Some(alarm);
-        }
-    }
-
-    /// A callback waits.
-    fn keep_waiting(&mut self, id: ProcessId, cell: Box<dyn Cell>, alarm: Alarm, now: Instant) {
-        let process = self.processes.known(id);
-        process.cell = Some(cell);
-        process.rare().alarm = Some(alarm);
-        if matches!(process.status, Status::Failing | Status::Closing) {
-            self.limit_end(id, now);
-        }
-    }
-
-    /// Has a process at rest stand in line if there is something for it to do.
-    #[inline]
-    fn stand_in_line(&mut self, id: ProcessId) {
-        let process = self.processes.known(id);
-        let has_more = !process.mailbox.is_empty() || process.is_ending();
-        if has_more && !process.is_ready {
-            process.is_ready = true;
-            self.ready.push_back(id);
-        }
-    }
-
-    /// Puts something into the mailbox of a process that may be gone or ending.
-    fn mail(&mut self, id: ProcessId, mail: Mail) {
-        match self.processes.find(id) {
-            Some(process) if process.status == Status::Joined => {
-                process.mailbox.push(mail);
-                self.stand_in_line(id);
-            }
-            // Looked at when the join has been answered.
-            Some(process) if process.status == Status::Joining => process.mailbox.push(mail),
-            _ => self.dead.push(Remains::Mail(mail)),
-        }
-    }
-
-    /// Ends a joined process: when its callback is done, or past the time allowed for it.
-    fn end_joined(&mut self, id: ProcessId, reason: Stop, now: Instant) {
-        let process = self.processes.known(id);
-        if process.is_ending() {
-            return;
-        }
-        process.rare().ending = Some(reason);
-        if process.is_resting() {
-            self.stand_in_line(id);
-        } else {
-            self.limit_end(id, now);
-        }
-        self.discard_mail(id);
-    }
-
-    /// Sets the time by which a process that ends is dropped: once, from when that began.
-    fn limit_end(&mut self, id: ProcessId, now: Instant) {
-        let deadline = later(now, self.bounds.terminate_timeout);
-        let rare = self.processes.known(id).rare();
-        if rare.overdue.is_none() {
-            rare.overdue = Some(self.timers.add(deadline, Due::Overdue(id)));
-        }
-    }
-
-    /// What waits for a process that ends is lost.
-    fn discard_mail(&mut self, id: ProcessId) {
-        let mail = self.processes.known(id).mailbox.take();
-        self.dead.extend(mail.into_iter().map(Remains::Mail));
-    }
-
-    /// The session no longer knows the channel.
-    fn forget(&mut self, id: ProcessId) {
-        let Some(process) = self.processes.find(id) else { return };
-        if let Some(session) = self.sessions.find(process.session, process.line) {
-            session.forget(id);
-        }
-    }
-
-    /// Takes a process out of its table, and says which topic it held.
-    fn bury(&mut self, id: ProcessId) -> Option<TopicIndex> {
-        let mut process = self.processes.remove(id)?;
-        if let Some(rare) = &mut process.rare {
-            for timer in rare.timers.drain(..).chain(rare.overdue.take()) {
-                self.dead.extend(self.timers.cancel(timer).map(Remains::Due));
-            }
-        }
-        let topic = process.topic;
-        self.dead.push(Remains::Process(process));
-        Some(topic)
-    }
-
-    /// A socket's value is the application's.
-    pub(crate) fn bury_socket(&mut self, socket: Rc<dyn Any>) {
-        self.dead.push(Remains::Socket(socket));
-    }
-
-    /// The type of a process' channel.
-    fn type_of(&mut self, id: ProcessId) -> &'static str {
-        let process = self.processes.known(id);
-        mount::handler(&self.mounts, process.mount, process.route).name()
-    }
-}
-
-impl Hub {
-    /// The topics, and those who may stand in them.
-    #[inline]
-    pub(super) fn split(&mut self) -> (&mut Topics, Crowd<'_>) {
-        let Self { channels, topics, lines, chores, clock, telemetry, .. } = self;
-        (topics, Crowd { channels, lines, chores, telemetry, now: clock.now() })
-    }
-}
-
-#[cfg(any(test, debug_assertions))]
-impl Hub {
-    /// Asserts what the owners promise, each by itself and together, between two turns.
-    pub(crate) fn check(&mut self) {
-        self.topics.check();
-        self.lines.check();
-        let mut holders = std::collections::HashMap::<TopicIndex, u32>::new();
-        let mut seats = 0;
-        let Self { channels, topics, .. } = self;
-        for (place, session) in channels.sessions.iter() {
-            for &(topic, id) in &session.channels {
-                let process = channels.processes.at_place(id.index).expect("it has its process");
-                assert_eq!((process.session, process.line), (place, session.line), "its session");
-                assert_eq!(process.topic, topic, "the topic of {id:?}");
-            }
-            if let Some(seat) = session.id {
-                let who = topics.at(seat).expect("a socket stands where it thinks");
-                assert_eq!(who.line, session.line, "a socket in the topic of its id");
-                *holders.entry(seat.0).or_default() += 1;
-                seats += 1;
-            }
-        }
-        let mut ready = 0;
-        for (id, process) in channels.processes.iter() {
-            for seat in process.seats() {
-                let who = topics.at(seat).expect("a process stands where it thinks");
-                assert_eq!((who.line, who.process), (process.line, id.index), "at {seat:?}");
-                seats += 1;
-            }
-            let subscriptions = process.rare.iter().flat_map(|rare| &rare.subscriptions);
-            for topic in subscriptions.map(|seat| seat.0).chain([process.topic]) {
-                *holders.entry(topic).or_default() += 1;
-            }
-            let in_line = channels.ready.iter().filter(|its| **its == id).count();
-            assert_eq!(in_line, usize::from(process.is_ready), "{id:?} in line");
-            ready += in_line;
-            if process.is_resting() && process.status == Status::Joined {
-                let has_more = !process.mailbox.is_empty() || process.is_ending();
-                assert!(!has_more || process.is_ready, "{id:?} rests with mail");
-            }
-            let timers =
-                process.rare.iter().flat_map(|rare| rare.timers.iter().chain(&rare.overdue));
-            assert!(timers.into_iter().all(|timer| channels.timers.has(*timer)), "{id:?}'s timers");
-        }
-        assert!(channels.ready.len() >= ready && channels.behind.is_empty());
-        assert_eq!(topics.subscribers(), seats, "whoever stands in a topic knows it");
-        for topic in topics.indices() {
-            let held = holders.get(&topic).copied().unwrap_or_default();
-            assert_eq!(topics.holders(topic), held, "holders of {}", topics.name(topic));
-        }
-    }
-}
-
-/// What a client at rest takes, to be told with all else that it does.
-#[cfg(test)]
-pub(crate) const SESSION_SIZE: usize = size_of::<session::Session>();
-#[cfg(test)]
-pub(crate) const PROCESS_SIZE: usize = size_of::<Process>();
-
-/// `{"reason": …}`
-fn reason(reason: &str) -> Payload {
-    Payload::from(serde_json::json!({ "reason": reason }))
-}
+pub(crate) use turns::{Polled, Turn};

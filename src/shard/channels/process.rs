@@ -239,6 +239,10 @@ impl Processes {
     }
 }
 
+/// What a client at rest takes, to be told with all else that it does.
+#[cfg(test)]
+pub(crate) const PROCESS_SIZE: usize = size_of::<Process>();
+
 /// In the place of a position, for one that is no subscriber.
 const NOWHERE: u32 = u32::MAX;
 

@@ -5,10 +5,10 @@
 //! the callback sends is handled before it has ended: two callbacks are never inside one another.
 
 use super::cell::{Answer, Call, Cell, Outcome};
+use super::hub::{Behind, Callback, Hub};
 use super::mailbox::Mail;
 use super::process::Status;
-use super::{Behind, Callback, Hub};
-use crate::message::{Broadcast, LineId, ProcessId, Stop};
+use crate::message::{Broadcast, ProcessId, Stop};
 use crate::protocol::phoenix::{EncodeError, Field};
 use crate::shard::links::Alarm;
 use crate::telemetry::{Event, Held};
@@ -181,6 +181,3 @@ impl Hub {
         self.telemetry.tell(Event::Held(held));
     }
 }
-
-/// Where a client's session lies, and whose it is.
-pub(crate) type Client = (u32, LineId);

@@ -10,10 +10,10 @@ impl From<ConnectionId> for LineId {
     }
 }
 
-impl LineId {
-    /// The connection that carries the line's frames.
-    pub(crate) fn connection(self) -> ConnectionId {
-        ConnectionId::unpack(self.to_bits())
+/// The connection that carries a line's frames.
+impl From<LineId> for ConnectionId {
+    fn from(line: LineId) -> Self {
+        Self::unpack(line.to_bits())
     }
 }
 
@@ -59,7 +59,7 @@ impl LineTable {
 
     #[inline]
     pub(super) fn find(&mut self, id: LineId) -> Option<&mut Line> {
-        let id = id.connection();
+        let id = ConnectionId::from(id);
         let line = self.rings.get_mut(id.ring())?.get_mut(id.slot())?;
         (line.generation == id.generation()).then_some(line)
     }
@@ -67,7 +67,7 @@ impl LineTable {
     /// Has the processor fetch a line, which is soon to be looked at.
     #[inline]
     pub(super) fn prefetch(&self, id: LineId) {
-        let id = id.connection();
+        let id = ConnectionId::from(id);
         if let Some(line) = self.rings.get(id.ring()).and_then(|slots| slots.get(id.slot())) {
             io::prefetch(line);
         }
@@ -75,7 +75,7 @@ impl LineTable {
 
     /// Takes the slot for a new client, who has no place yet.
     pub(super) fn insert(&mut self, id: LineId, heard: u32) {
-        let id = id.connection();
+        let id = ConnectionId::from(id);
         while self.rings.len() <= id.ring() {
             self.rings.push(Vec::new());
         }
@@ -93,7 +93,7 @@ impl LineTable {
     pub(super) fn remove(&mut self, id: LineId) -> Option<Line> {
         let removed = std::mem::take(self.find(id)?);
         self.taken -= 1;
-        self.shrink(id.connection().ring());
+        self.shrink(ConnectionId::from(id).ring());
         Some(removed)
     }
 

@@ -150,7 +150,7 @@ impl SendQueue {
 
         self.writes += self.batch.len() as u64;
         let arena = &self.arena;
-        let sends = self.batch.iter().map(|(id, pending)| (id.connection(), pending.bytes(arena)));
+        let sends = self.batch.iter().map(|(id, pending)| ((*id).into(), pending.bytes(arena)));
         io.send(sends, &mut self.unsent, rest);
 
         // What was not written stands in the order of the batch.

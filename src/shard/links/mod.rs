@@ -21,6 +21,7 @@ mod gaps;
 mod remote;
 mod wakers;
 mod watched;
+mod woken;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -36,7 +37,8 @@ pub(crate) use interest::{Interest, OwnInterest};
 pub(crate) use mesh::{Mesh, connect};
 pub(crate) use parcel::{Info, LateFrame, Parcel};
 pub(crate) use remote::{Here, Inbox, Remote, Sent};
-pub(crate) use wakers::{Alarm, Woken};
+pub(crate) use wakers::Alarm;
+pub(crate) use woken::Woken;
 
 /// What all shards of an endpoint share.
 pub(crate) struct Shared {

@@ -4,16 +4,22 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+#[cfg(feature = "testing")]
+use std::sync::mpsc;
+#[cfg(feature = "testing")]
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::gaps::{self, GapInbox, Gaps};
 use super::parcel::Parcel;
-use super::wakers::Woken;
 use super::watched::Watched;
+use super::woken::Woken;
 use crate::config::Limits;
 use crate::io::Doorbell;
 use crate::message::Broadcast;
+#[cfg(feature = "testing")]
+use crate::telemetry::Holdings;
 
 /// What other threads hold of a shard.
 pub(crate) struct Remote {
@@ -180,3 +186,33 @@ thread_local! {
     /// The shard whose turn it is on this thread.
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
 }
+
+#[cfg(feature = "testing")]
+impl Remote {
+    /// Asks the shard what it holds. Nothing, if it has ended.
+    ///
+    /// # Panics
+    ///
+    /// When it does not answer within ten seconds.
+    pub(crate) fn ask_holdings(&self) -> Holdings {
+        let deadline = Instant::now() + PATIENCE;
+        let (answer, answered) = mpsc::sync_channel(1);
+        while let Err(error) = self.send(Parcel::Holdings(Box::new(answer.clone()))) {
+            if !error.is_full() {
+                return Holdings::default();
+            }
+            assert!(Instant::now() < deadline, "shard {}'s inbox is full", self.shard);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drop(answer);
+        match answered.recv_timeout(PATIENCE) {
+            Ok(holdings) => holdings,
+            // Its inbox has gone with it.
+            Err(mpsc::RecvTimeoutError::Disconnected) => Holdings::default(),
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("shard {} is stuck", self.shard),
+        }
+    }
+}
+
+#[cfg(feature = "testing")]
+const PATIENCE: Duration = Duration::from_secs(10);

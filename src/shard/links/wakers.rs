@@ -9,17 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
 use super::remote::Remote;
+use super::woken::Woken;
 use crate::io::ConnectionId;
 use crate::message::ProcessId;
-
-/// Who goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Woken {
-    /// A callback of a process.
-    Process(ProcessId),
-    /// A `connect` that runs for a connection.
-    Connect(ConnectionId),
-}
 
 /// A waker for a process' callback, with the means to see whether anybody holds a clone.
 pub(crate) struct Alarm {

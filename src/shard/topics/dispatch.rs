@@ -1,8 +1,9 @@
 //! Dispatch: a broadcast to this shard's subscribers, at once or, if they are many, in slices.
 
+use super::audience::{Audience, Delivery};
 use super::outgoing::Outgoing;
-use super::subscribers::{Kind, Subscriber};
-use super::{Audience, Delivery, Seat, TopicIndex, Topics};
+use super::subscriber::{Kind, Seat, Subscriber, TopicIndex};
+use super::table::Topics;
 use crate::message::{Broadcast, BroadcastError, LineId, ProcessId};
 use crate::protocol::phoenix::EncodeError;
 use crate::shard::links::GapInbox;

@@ -24,7 +24,7 @@ use std::rc::Rc;
 use bytes::BytesMut;
 
 use super::outgoing::{Outgoing, ShardFrames};
-use super::subscribers::{Kind, Subscriber};
+use super::subscriber::{Kind, Subscriber};
 use crate::message::Broadcast;
 use crate::shard::lines::{Frame, MAX_WRITE};
 

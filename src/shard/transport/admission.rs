@@ -7,46 +7,12 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use super::{Arriving, Leaving, Stage, Step, Transport};
+use super::table::{Arriving, Leaving, Stage, Step, Transport};
 use crate::io::ConnectionId;
 use crate::message::{EndReason, Response, Stop};
 use crate::shard::channels::Hub;
 use crate::shard::lines::Place;
-use crate::shard::links::Shared;
 use crate::telemetry::Event;
-
-/// How many connections a shard has of each kind; together, all it has.
-#[derive(Debug, Default)]
-pub(super) struct Admissions {
-    admitted: usize,
-    /// To be told, or told already, that there is no room for them.
-    refused: usize,
-}
-
-impl Admissions {
-    /// Gives back the place of a connection that is gone.
-    pub(super) fn dismiss(&mut self, shared: &Shared, was_refused: bool) {
-        if was_refused {
-            self.refused -= 1;
-        } else {
-            self.admitted -= 1;
-            shared.connections.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-#[cfg(any(test, feature = "testing"))]
-impl Admissions {
-    /// All of them.
-    pub(super) fn len(&self) -> usize {
-        self.admitted + self.refused
-    }
-
-    #[cfg(any(test, debug_assertions))]
-    pub(super) fn refused(&self) -> usize {
-        self.refused
-    }
-}
 
 impl Transport {
     /// A client has connected.

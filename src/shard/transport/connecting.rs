@@ -2,27 +2,14 @@
 
 use std::net::SocketAddr;
 
-use super::{Stage, Step, Transport};
+use super::errand::Connecting;
+use super::table::{Stage, Step, Transport};
 use crate::io::ConnectionId;
-use crate::message::{Encoding, Response, Stop};
-use crate::protocol::http::{self, AcceptKey, UpgradeError};
-use crate::shard::channels::{Connect, ConnectFailure, Connected, Hub, Opening};
+use crate::message::{Response, Stop};
+use crate::protocol::http;
+use crate::shard::channels::{ConnectFailure, Connected, Hub, Opening};
 use crate::shard::lines::Place;
-use crate::shard::links::Alarm;
 use crate::telemetry::Event;
-
-/// A request that is answered when `connect` has decided.
-pub(crate) struct Connecting {
-    pub(crate) id: ConnectionId,
-    pub(crate) connect: Connect,
-    pub(crate) alarm: Alarm,
-    pub(super) mount: u8,
-    pub(super) encoding: Encoding,
-    /// Looked at after `connect`, as Phoenix does, so that a refusal says 403 rather than 400.
-    pub(super) upgrade: Result<AcceptKey, UpgradeError>,
-    pub(super) peer: SocketAddr,
-    pub(super) keep_alive: bool,
-}
 
 /// What `connect` has decided.
 pub(crate) type Decision = Result<Connected, ConnectFailure>;

@@ -10,39 +10,96 @@
 //! The steps are [`Step`]'s. A deadline goes beside them, and past it the connection is gone
 //! whatever it waits for.
 
+use super::last::Last;
+use super::table::{Leaving, Stage, Step, Transport};
 use super::unfinished::Mark;
-use super::{Leaving, Stage, Step, Transport};
-use crate::io::{ConnectionId, Io};
-use crate::message::Stop;
+use crate::io::ConnectionId;
+use crate::message::{EndReason, Farewell, Stop};
 use crate::protocol::websocket::{self, CloseCode, Input, Message};
 use crate::shard::channels::Hub;
 use crate::shard::lines::{Place, Progress};
-
-/// What the kernel is to be asked for last.
-#[derive(Debug, Default)]
-pub(crate) struct Last {
-    pub(super) shut_down: Vec<ConnectionId>,
-    pub(super) closed: Vec<ConnectionId>,
-}
-
-impl Last {
-    /// Asks for it.
-    pub(crate) fn tell(&mut self, io: &mut impl Io) {
-        for id in self.shut_down.drain(..) {
-            io.shutdown(id);
-        }
-        for id in self.closed.drain(..) {
-            io.close(id);
-        }
-    }
-
-    #[cfg(any(test, feature = "testing"))]
-    pub(super) fn len(&self) -> usize {
-        self.shut_down.len() + self.closed.len()
-    }
-}
+use crate::telemetry::Event;
 
 impl Transport {
+    /// Ends a connection: the one way to go for whatever reason of ours.
+    pub(crate) fn end(&mut self, hub: &mut Hub, id: ConnectionId, reason: EndReason) {
+        let Some(place) = hub.lines.place(id.into()) else { return };
+        let stop =
+            if matches!(reason, EndReason::Draining) { Stop::Draining } else { Stop::Closed };
+        match (reason.farewell(), place) {
+            (Farewell::Close(code), Place::Open(_)) => {
+                hub.telemetry.tell(Event::Ending(&reason));
+                self.close(hub, id, code, Step::AwaitClose, &stop);
+            }
+            (Farewell::Fail(code), Place::Open(_)) => {
+                hub.telemetry.tell(Event::Ending(&reason));
+                self.close(hub, id, code, Step::Shutdown, &stop);
+            }
+            // It is on its way out already, and what it is told there stands.
+            (Farewell::Close(_), Place::Leaving(_)) => {}
+            _ => {
+                hub.telemetry.tell(Event::Ending(&reason));
+                self.drop_connection(hub, id);
+            }
+        }
+    }
+
+    /// The kernel takes more of a connection's bytes.
+    pub(crate) fn writable(&mut self, hub: &mut Hub, id: ConnectionId) {
+        hub.lines.unblock(id.into());
+        if let Some(Place::Leaving(_)) = hub.lines.place(id.into()) {
+            self.ending.push(id);
+        }
+    }
+
+    /// Nothing more will come from this connection.
+    pub(crate) fn ended(&mut self, hub: &mut Hub, id: ConnectionId, error: Option<std::io::Error>) {
+        if let Some(error) = error {
+            return self.end(hub, id, EndReason::Broken(error));
+        }
+        match hub.lines.place(id.into()) {
+            None => {}
+            // No socket can come of it, so nobody need wait for `connect`.
+            Some(Place::Arriving(place)) if !self.arriving[place as usize].awaits_request() => {
+                self.drop_connection(hub, id);
+            }
+            // A half-closed client still reads what is under way, but it can neither answer a Close
+            // nor send a heartbeat: what is queued goes out, and that was it.
+            Some(_) => self.leave(hub, id, Step::Close, &Stop::Closed),
+        }
+    }
+
+    /// Ends the connections that the owners below have noted.
+    pub(crate) fn do_chores(&mut self, hub: &mut Hub) {
+        for (line, reason) in hub.chores.take_ends() {
+            self.end(hub, line.into(), reason);
+        }
+    }
+
+    /// Closes everybody, once. Who was accepted too late to be among them is closed then and there.
+    pub(crate) fn drain(&mut self, hub: &mut Hub) {
+        self.draining = Some(hub.clock.now());
+        let places: Vec<_> = hub.lines.places().collect();
+        for (line, place) in places {
+            let id = ConnectionId::from(line);
+            match place {
+                Place::Open(_) => self.end(hub, id, EndReason::Draining),
+                Place::Leaving(place) if self.leaving[place as usize].step != Step::Refuse => {}
+                Place::Arriving(_) | Place::Leaving(_) => self.drop_connection(hub, id),
+                Place::Empty => unreachable!("whoever is there has a place"),
+            }
+        }
+    }
+
+    /// Closes the oldest of the unfinished while they have too many bytes.
+    pub(super) fn trim_unfinished(&mut self, hub: &mut Hub) {
+        let max_partial_bytes = self.bounds.max_partial_bytes;
+        while let Some(id) = self.unfinished.oldest_past(max_partial_bytes) {
+            self.unfinished.forget(id);
+            self.end(hub, id, EndReason::Unfinished { max_partial_bytes });
+        }
+    }
+
     /// Waits for the client's Close; everything else that comes is no longer heard.
     pub(super) fn await_close(&mut self, hub: &mut Hub, id: ConnectionId, bytes: &mut [u8]) {
         let (begun, partial) = self.unfinished.take_message(id).unzip();

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use super::connecting::Connecting;
+use super::errand::{Connecting, Errand, Goodbye, Read, RouteCall};
+use super::table::{Stage, Step, Transport};
 use super::unfinished::Mark;
-use super::websocket::Goodbye;
-use super::{Errand, Read, Reading, Stage, Step, Transport};
 use crate::io::ConnectionId;
 use crate::message::{Encoding, EndReason, Request, Response, Stop};
 use crate::protocol::http::{self, Param};
@@ -45,16 +44,6 @@ impl Bytes<'_> {
     }
 }
 
-/// A plain route's handler that is to be called.
-pub(crate) struct RouteCall {
-    pub(crate) id: ConnectionId,
-    /// Its place among the routes.
-    pub(crate) route: usize,
-    pub(crate) request: Request,
-    is_head: bool,
-    keep_alive: bool,
-}
-
 /// What becomes of a request.
 enum Handled {
     Answer(Response),
@@ -70,7 +59,7 @@ impl Transport {
         hub: &mut Hub,
         place: u32,
         bytes: &'b mut [u8],
-    ) -> Option<Reading<'b>> {
+    ) -> Option<Requests<'b>> {
         let arriving = &mut self.arriving[place as usize];
         let (id, peer) = (arriving.id, arriving.peer);
         if !arriving.awaits_request() {
@@ -85,8 +74,7 @@ impl Transport {
                 (Some(mark), Bytes::Kept(whole))
             }
         };
-        let requests = Requests { id, place, peer, bytes, position: 0, begun, is_over: false };
-        Some(Reading::Requests(requests))
+        Some(Requests { id, place, peer, bytes, position: 0, begun, is_over: false })
     }
 
     /// What is sent without waiting for `connect` is kept until that has decided.

@@ -12,11 +12,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Transport;
 use crate::io::ConnectionId;
-use crate::message::EndReason;
 use crate::protocol::websocket::Partial;
-use crate::shard::channels::Hub;
 
 /// What a shard has of unfinished things.
 #[derive(Debug, Default)]
@@ -67,6 +64,15 @@ impl Unfinished {
     /// The connection that has been waited for longest.
     pub(super) fn oldest_head(&self) -> Option<ConnectionId> {
         self.heads.first_key_value().map(|(_, id)| *id)
+    }
+
+    /// The connection that has begun longest ago what is not whole, if all there is has more than so
+    /// many bytes.
+    pub(super) fn oldest_past(&self, max: usize) -> Option<ConnectionId> {
+        if self.bytes <= max {
+            return None;
+        }
+        self.by_age.first_key_value().map(|(_, id)| *id)
     }
 
     /// Keeps bytes, which are more of what began with `mark`, or have just begun.
@@ -174,19 +180,6 @@ impl Unfinished {
         assert_eq!(self.by_age.len(), self.kept.len(), "what is kept stands in line");
         for (mark, id) in &self.by_age {
             assert_eq!(self.kept[id].0, *mark, "the mark of {id:?}");
-        }
-    }
-}
-
-impl Transport {
-    /// Closes the oldest of the unfinished while they have too many bytes.
-    pub(super) fn trim_unfinished(&mut self, hub: &mut Hub) {
-        let max_partial_bytes = self.bounds.max_partial_bytes;
-        while self.unfinished.bytes > max_partial_bytes
-            && let Some((_, &id)) = self.unfinished.by_age.first_key_value()
-        {
-            self.unfinished.forget(id);
-            self.end(hub, id, EndReason::Unfinished { max_partial_bytes });
         }
     }
 }

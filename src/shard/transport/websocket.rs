@@ -1,10 +1,12 @@
 //! WebSockets: what an open socket's client sends, cut into messages and handed to its session.
 
+use super::errand::{Errand, Goodbye, Read};
+use super::table::{Step, Transport};
 use super::unfinished::Mark;
-use super::{Errand, Read, Step, Transport};
+use crate::io::ConnectionId;
 use crate::message::{Encoding, EndReason, LineId, Stop};
 use crate::protocol::phoenix::{self, Ref};
-use crate::protocol::websocket::{self, CloseCode, Error, Input, Limits, Message, Partial};
+use crate::protocol::websocket::{self, Input, Limits, Message, Partial};
 use crate::shard::channels::Hub;
 
 /// Bytes of an open socket.
@@ -15,18 +17,6 @@ pub(crate) struct Frames<'b> {
     input: Input<'b>,
     /// The mark of the message that began in a receive before, until that is whole.
     begun: Option<Mark>,
-}
-
-/// How reading has ended.
-pub(crate) enum Goodbye {
-    /// By the end of the bytes.
-    None,
-    /// By the client's Close.
-    Close(Option<CloseCode>),
-    /// By a frame that can't be read.
-    BadFrame(Error),
-    /// By a message that can't be read.
-    BadMessage(phoenix::Malformed),
 }
 
 impl<'b> Frames<'b> {
@@ -84,7 +74,7 @@ impl Transport {
     #[inline]
     pub(super) fn end_frames(&mut self, hub: &mut Hub, frames: Frames<'_>, how: Goodbye) {
         let Frames { line, input, begun, .. } = frames;
-        let id = line.connection();
+        let id = ConnectionId::from(line);
         match how {
             Goodbye::None => {
                 if let Some(partial) = input.finish() {

@@ -1,4 +1,4 @@
-//! Subscribers of one topic: a dense array, and who stands where.
+//! A topic: a dense array of subscribers, and who stands where.
 //!
 //! The array has 16-byte entries, so that a fan-out walks memory in order. Each subscriber knows its
 //! place, so that leaving is a swap with the last; whoever is moved by it is told its new place. A
@@ -9,36 +9,8 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use super::fanout::Fanout;
-use crate::message::{Encoding, LineId};
-
-/// One entry of a topic's array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Subscriber {
-    /// The client who gets the frame, or whose channel gets the broadcast.
-    pub(crate) line: LineId,
-    /// The process in its table; [`Subscriber::NO_PROCESS`] for [`Kind::Socket`].
-    pub(crate) process: u32,
-    pub(crate) mount: u8,
-    pub(crate) route: u8,
-    pub(crate) kind: Kind,
-    pub(crate) encoding: Encoding,
-}
-
-/// How a subscriber takes a broadcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A joined channel: the finished frame goes to its connection, past the channel.
-    Fastlane,
-    /// The same, but the channel intercepts some events.
-    Intercepting,
-    /// A channel that subscribed to a topic besides its own: its callback gets it.
-    Plain,
-    /// A socket, subscribed to its id: the event `disconnect` closes it.
-    Socket,
-    /// One of the above, of which the topic's [`Fanout`] says more: it has had broadcasts, or is not
-    /// to have some, that others are still to get.
-    Ahead,
-}
+use super::subscriber::{Kind, Subscriber};
+use crate::message::Encoding;
 
 /// A topic, its subscribers, and what is on its way to them.
 pub(super) struct Topic {
@@ -50,11 +22,6 @@ pub(super) struct Topic {
     fastlanes: SmallVec<[(Encoding, u32); 1]>,
     /// What is on its way to them, if that takes more than a turn.
     pub(super) fanout: Option<Box<Fanout>>,
-}
-
-impl Subscriber {
-    /// In the place of a process, for a socket that stands in the topic of its id.
-    pub(crate) const NO_PROCESS: u32 = u32::MAX;
 }
 
 impl Topic {
@@ -211,6 +178,7 @@ pub(super) struct Moved {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::LineId;
 
     fn subscriber(process: u32) -> Subscriber {
         Subscriber {
@@ -221,11 +189,6 @@ mod tests {
             kind: Kind::Fastlane,
             encoding: Encoding::V2,
         }
-    }
-
-    #[test]
-    fn a_subscriber_is_sixteen_bytes() {
-        assert_eq!(size_of::<Subscriber>(), 16);
     }
 
     #[test]

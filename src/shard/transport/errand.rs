@@ -1,0 +1,63 @@
+//! What reading comes to, and what it leaves for others to do.
+
+use std::net::SocketAddr;
+
+use crate::io::ConnectionId;
+use crate::message::{Encoding, Request};
+use crate::protocol::http::{AcceptKey, UpgradeError};
+use crate::protocol::phoenix;
+use crate::protocol::websocket::{CloseCode, Error};
+use crate::shard::channels::{Callback, Connect};
+use crate::shard::links::Alarm;
+
+/// What reading has come to.
+pub(crate) enum Read<'r> {
+    /// Something was done; there may be more.
+    More,
+    /// This is to be done before reading goes on.
+    Errand(Errand<'r>),
+    /// There is nothing more to read, or nobody to read it for.
+    Over(Goodbye),
+}
+
+/// Code of the application's that is to run, while no table is borrowed.
+pub(crate) enum Errand<'a> {
+    Callback(Callback<'a>),
+    Connect(Box<Connecting>),
+    Route(RouteCall),
+}
+
+/// A request that is answered when `connect` has decided.
+pub(crate) struct Connecting {
+    pub(crate) id: ConnectionId,
+    pub(crate) connect: Connect,
+    pub(crate) alarm: Alarm,
+    pub(super) mount: u8,
+    pub(super) encoding: Encoding,
+    /// Looked at after `connect`, as Phoenix does, so that a refusal says 403 rather than 400.
+    pub(super) upgrade: Result<AcceptKey, UpgradeError>,
+    pub(super) peer: SocketAddr,
+    pub(super) keep_alive: bool,
+}
+
+/// A plain route's handler that is to be called.
+pub(crate) struct RouteCall {
+    pub(crate) id: ConnectionId,
+    /// Its place among the routes.
+    pub(crate) route: usize,
+    pub(crate) request: Request,
+    pub(super) is_head: bool,
+    pub(super) keep_alive: bool,
+}
+
+/// How reading has ended.
+pub(crate) enum Goodbye {
+    /// By the end of the bytes.
+    None,
+    /// By the client's Close.
+    Close(Option<CloseCode>),
+    /// By a frame that can't be read.
+    BadFrame(Error),
+    /// By a message that can't be read.
+    BadMessage(phoenix::Malformed),
+}

@@ -1,0 +1,27 @@
+//! What the kernel is to be asked for last.
+
+use crate::io::{ConnectionId, Io};
+
+/// What the kernel is to be asked for last.
+#[derive(Debug, Default)]
+pub(crate) struct Last {
+    pub(super) shut_down: Vec<ConnectionId>,
+    pub(super) closed: Vec<ConnectionId>,
+}
+
+impl Last {
+    /// Asks for it.
+    pub(crate) fn tell(&mut self, io: &mut impl Io) {
+        for id in self.shut_down.drain(..) {
+            io.shutdown(id);
+        }
+        for id in self.closed.drain(..) {
+            io.close(id);
+        }
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn len(&self) -> usize {
+        self.shut_down.len() + self.closed.len()
+    }
+}

@@ -1,0 +1,222 @@
+//! The table of connections on their way in or out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::admissions::Admissions;
+use super::errand::Connecting;
+use super::last::Last;
+use super::unfinished::{Mark, Unfinished};
+use super::wheel::Deadlines;
+use crate::config::Limits;
+use crate::io::ConnectionId;
+use crate::message::PlainRoute;
+use crate::protocol::websocket;
+use crate::shard::channels::Connect;
+use crate::shard::clock::{Clock, ceil_seconds};
+use crate::shard::lines::Place;
+use crate::shard::table::Table;
+
+/// The connections of a shard that are on their way in or out, and the bytes of all.
+pub(crate) struct Transport {
+    pub(super) arriving: Table<Arriving>,
+    pub(super) leaving: Table<Leaving>,
+    pub(super) admissions: Admissions,
+    pub(super) unfinished: Unfinished,
+    pub(super) deadlines: Deadlines,
+    pub(super) routes: Arc<[PlainRoute]>,
+    pub(super) bounds: Bounds,
+    /// Connections on their way out, to be looked at when all is written.
+    pub(super) ending: Vec<ConnectionId>,
+    pub(super) last: Last,
+    /// Since when the server ends.
+    pub(super) draining: Option<Instant>,
+    /// Futures of the application's that nobody waits for any more.
+    pub(super) dead: Vec<Connect>,
+}
+
+/// What connections are bounded by; times in seconds.
+pub(super) struct Bounds {
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_shard: usize,
+    pub(super) max_handshakes: usize,
+    pub(super) max_partial_bytes: usize,
+    pub(super) max_head_size: usize,
+    pub(super) max_json_depth: usize,
+    pub(super) websocket: websocket::Limits,
+    pub(super) idle_timeout: u32,
+    pub(super) head_timeout: u32,
+    pub(super) close_timeout: u32,
+}
+
+/// A connection that is no socket yet.
+pub(super) struct Arriving {
+    pub(super) id: ConnectionId,
+    pub(super) peer: SocketAddr,
+    /// By when its request must be whole, in the shard's seconds.
+    pub(super) deadline: u32,
+    pub(super) stage: Stage,
+}
+
+pub(super) enum Stage {
+    /// A request is awaited. It stands in line by this.
+    Head(Mark),
+    /// `connect` waits.
+    Connecting(Box<Connecting>),
+    /// `connect` is being polled.
+    Deciding,
+}
+
+/// A connection that is a socket no more, or never was one.
+pub(super) struct Leaving {
+    /// Whose place it is, to be looked at by [`check`](Transport::check).
+    #[cfg_attr(not(any(test, debug_assertions)), allow(dead_code, reason = "see above"))]
+    pub(super) id: ConnectionId,
+    pub(super) step: Step,
+    /// When it is closed whatever has happened, in the shard's seconds.
+    pub(super) deadline: u32,
+    /// There was no room for it from the first.
+    pub(super) was_refused: bool,
+}
+
+/// What is left to do before the TCP connection can be closed. See `endings`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// There is no room for it, and it will be told so when it asks for something.
+    Refuse,
+    /// Our Close is queued or sent; theirs is awaited.
+    AwaitClose,
+    /// Both Closes are there: when all is written, close.
+    Close,
+    /// The last answer is queued: when all is written, end our side and wait for theirs, so that
+    /// what they still send does not destroy what we sent.
+    Shutdown,
+    /// Our side has ended.
+    AwaitEnd,
+}
+
+impl Transport {
+    pub(crate) fn new(limits: &Limits, routes: Arc<[PlainRoute]>) -> Self {
+        let bounds = Bounds {
+            max_connections: limits.max_connections,
+            max_connections_per_shard: limits.max_connections_per_shard,
+            max_handshakes: limits.max_handshakes,
+            max_partial_bytes: limits.max_partial_bytes,
+            max_head_size: limits.max_head_size,
+            max_json_depth: limits.max_json_depth,
+            websocket: websocket::Limits {
+                max_frame_size: limits.max_frame_size,
+                max_message_size: limits.max_message_size,
+            },
+            idle_timeout: ceil_seconds(limits.idle_timeout),
+            head_timeout: ceil_seconds(limits.head_timeout),
+            close_timeout: ceil_seconds(limits.close_timeout),
+        };
+        Self {
+            arriving: Table::default(),
+            leaving: Table::default(),
+            admissions: Admissions::default(),
+            unfinished: Unfinished::default(),
+            deadlines: Deadlines::new(),
+            routes,
+            bounds,
+            ending: Vec::new(),
+            last: Last::default(),
+            draining: None,
+            dead: Vec::new(),
+        }
+    }
+
+    /// Since when the server ends.
+    #[inline]
+    pub(crate) fn draining(&self) -> Option<Instant> {
+        self.draining
+    }
+
+    /// When somebody's time may be over.
+    pub(crate) fn next_tick(&self, clock: &Clock) -> Option<Instant> {
+        let waits = !self.deadlines.is_empty() || self.draining.is_some();
+        waits.then(|| clock.next_second())
+    }
+
+    /// What is to be dropped while no table is borrowed.
+    pub(crate) fn take_dead(&mut self) -> Vec<Connect> {
+        std::mem::take(&mut self.dead)
+    }
+
+    /// Empties all tables, when the shard ends.
+    pub(crate) fn take_all(&mut self) -> Vec<Connect> {
+        let mut dead = self.take_dead();
+        for arriving in std::mem::take(&mut self.arriving).into_entries() {
+            if let Stage::Connecting(connecting) = arriving.stage {
+                dead.push(connecting.connect);
+            }
+        }
+        dead
+    }
+
+    /// Whether the next turn has something to do.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.ending.is_empty() || !self.dead.is_empty()
+    }
+
+    /// Somebody arrives, and stands where this says.
+    pub(super) fn arrive(&mut self, arriving: Arriving) -> Place {
+        Place::Arriving(u32::try_from(self.arriving.insert(arriving)).expect("places fit u32"))
+    }
+
+    /// Takes somebody out of those who arrive, with all that is kept of him but what he has begun to
+    /// say.
+    pub(super) fn take_arriving(&mut self, place: u32) -> Arriving {
+        let arriving = self.arriving.remove(place as usize);
+        if let Stage::Head(mark) = arriving.stage {
+            self.unfinished.forget_head(mark);
+        }
+        arriving
+    }
+}
+
+impl Arriving {
+    pub(super) fn awaits_request(&self) -> bool {
+        matches!(self.stage, Stage::Head(_))
+    }
+}
+
+/// For tests.
+#[cfg(any(test, feature = "testing"))]
+impl Transport {
+    /// Places that connections have been given, of those that the limits allow.
+    pub(crate) fn admissions(&self) -> usize {
+        self.admissions.len()
+    }
+
+    /// Connections on their way to a socket.
+    pub(crate) fn handshakes(&self) -> usize {
+        self.arriving.len()
+    }
+
+    /// Bytes of requests and messages that are not whole.
+    pub(crate) fn unfinished_bytes(&self) -> usize {
+        self.unfinished.bytes()
+    }
+
+    /// Entries of the wheel of deadlines.
+    pub(crate) fn deadlines(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// What is noted to be done and not done yet.
+    pub(crate) fn notes(&self) -> usize {
+        self.ending.len() + self.last.len() + self.dead.len()
+    }
+}
+
+#[cfg(any(test, debug_assertions))]
+impl Transport {
+    /// How many stand in lines by what they have begun.
+    #[cfg(test)]
+    pub(crate) fn marks(&self) -> usize {
+        self.unfinished.marks()
+    }
+}

@@ -18,7 +18,7 @@ use crate::message::{
     decode_params,
 };
 use crate::protocol::phoenix::{Field, RefBuf};
-use crate::shard::channels::{Answer, Call, Cell, Outcome, RouteHandler};
+use crate::shard::channels::{Call, Cell, Outcome, RouteHandler};
 
 /// A route on this shard: makes the cells of its processes.
 struct Route<C: Channel, F> {
@@ -230,26 +230,22 @@ fn drive<C: Channel>(
             (Some(channel), TypedCall::Event { message_ref, event }) => {
                 cx.message_ref = message_ref;
                 let reply = channel.handle_in(event, &mut cx).await;
-                reply.and_then(|reply| answer(&mut cx, reply))
+                reply.and_then(|reply| answer(&cx, reply))
             }
             (Some(channel), TypedCall::Unknown(unknown)) => {
                 let Unknown { message_ref, event, payload, error } = *unknown;
                 cx.message_ref = message_ref;
                 let reply = channel.handle_unknown(&event, &payload, error, &mut cx).await;
-                reply.and_then(|reply| answer(&mut cx, reply))
+                reply.and_then(|reply| answer(&cx, reply))
             }
-            (Some(channel), TypedCall::Out(message)) => {
-                channel.handle_out(&message, &mut cx).await.map(|()| None)
-            }
+            (Some(channel), TypedCall::Out(message)) => channel.handle_out(&message, &mut cx).await,
             (Some(channel), TypedCall::Broadcast(message)) => {
-                channel.handle_broadcast(&message, &mut cx).await.map(|()| None)
+                channel.handle_broadcast(&message, &mut cx).await
             }
             (Some(channel), TypedCall::Gap(missed)) => {
-                channel.handle_gap(missed.topic(), &mut cx).await.map(|()| None)
+                channel.handle_gap(missed.topic(), &mut cx).await
             }
-            (Some(channel), TypedCall::Info(info)) => {
-                channel.handle_info(info, &mut cx).await.map(|()| None)
-            }
+            (Some(channel), TypedCall::Info(info)) => channel.handle_info(info, &mut cx).await,
             (Some(channel), TypedCall::Terminate(reason)) => {
                 channel.terminate(&reason, &mut cx).await;
                 return (seat, Outcome::Terminated);
@@ -257,18 +253,19 @@ fn drive<C: Channel>(
         };
         let outcome = match (done, cx.stop) {
             (Err(crash), _) => Outcome::Crashed(crash.to_string()),
-            (Ok(answer), Some(reason)) => Outcome::Stop(reason, answer),
-            (Ok(answer), None) => Outcome::Done(answer),
+            (Ok(()), Some(reason)) => Outcome::Stop(reason),
+            (Ok(()), None) => Outcome::Done,
         };
         (seat, outcome)
     }
 }
 
-/// What the shard is to answer for the callback.
-fn answer<C: Channel>(cx: &mut Context<'_, C>, reply: Reply) -> Result<Option<Answer>, Crash> {
-    let Reply(Some((status, response))) = reply else { return Ok(None) };
-    let message_ref = std::mem::take(&mut cx.message_ref);
-    Ok(Some(Answer { message_ref, status, response: response? }))
+/// Answers the client's message, from here and by reference: an answer that went up with the outcome
+/// would be moved five times on its way.
+fn answer<C: Channel>(cx: &Context<'_, C>, reply: Reply) -> Result<(), Crash> {
+    let Reply(Some((status, response))) = reply else { return Ok(()) };
+    cx.desk().reply(cx.env.process, &cx.message_ref, status, &response?)?;
+    Ok(())
 }
 
 #[cfg(test)]

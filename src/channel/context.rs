@@ -180,7 +180,7 @@ impl<'a, C: Channel> Context<'a, C> {
         self.desk().unsubscribe(self.env.process, topic);
     }
 
-    fn desk(&self) -> &'a Desk {
+    pub(crate) fn desk(&self) -> &'a Desk {
         &self.env.route.desk
     }
 

@@ -37,6 +37,18 @@ impl Desk {
         self.0.core.borrow_mut().hub.push(process, event, payload)
     }
 
+    /// Answers the message with this ref that a process' client has sent.
+    #[inline]
+    pub(crate) fn reply(
+        &self,
+        process: ProcessId,
+        message_ref: &RefBuf,
+        status: &str,
+        response: &Payload,
+    ) -> Result<(), EncodeError> {
+        self.0.core.borrow_mut().hub.reply(process, message_ref, status, response)
+    }
+
     /// Sends an event to every subscriber of a topic, but not to `from`.
     pub(crate) fn broadcast(
         &self,

@@ -88,7 +88,7 @@ impl Local {
     }
 
     /// Runs an errand, and whatever must follow it at once.
-    #[inline]
+    #[inline(always)]
     fn run(&self, errand: Errand<'_>) {
         match errand {
             Errand::Callback(callback) => self.run_callback(callback),
@@ -97,7 +97,7 @@ impl Local {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn run_callback(&self, callback: Callback<'_>) {
         let mut next = self.poll(callback);
         loop {

@@ -124,6 +124,7 @@ enum Kept {
 const MAX_SHORT: usize = 22;
 
 impl RefBuf {
+    #[inline]
     fn new(json: &[u8]) -> Self {
         let mut short = [0; MAX_SHORT];
         let Some(place) = short.get_mut(..json.len()) else { return Self(Kept::Long(json.into())) };

@@ -58,17 +58,10 @@ impl<'a> Call<'a> {
 pub(crate) enum Outcome {
     Joined(Payload),
     Refused(Payload),
-    Done(Option<Answer>),
+    Done,
     /// It is done, and so is the channel.
-    Stop(Stop, Option<Answer>),
+    Stop(Stop),
     /// What its error says. The error itself is the application's and has been dropped.
     Crashed(String),
     Terminated,
-}
-
-/// What a client's message is answered with.
-pub(crate) struct Answer {
-    pub(crate) message_ref: RefBuf,
-    pub(crate) status: &'static str,
-    pub(crate) response: Payload,
 }

@@ -180,7 +180,7 @@ impl Channels {
     }
 
     /// Takes a process' cell out, for a callback to run.
-    #[inline]
+    #[inline(always)]
     pub(super) fn begin<'a>(&mut self, id: ProcessId, call: Call<'a>) -> Option<Callback<'a>> {
         let process = self.processes.find(id)?;
         let cell = process.cell.take()?;

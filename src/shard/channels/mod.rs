@@ -44,7 +44,7 @@ mod check;
 mod mount;
 
 pub(crate) use calls::Question;
-pub(crate) use cell::{Answer, Call, Cell, Outcome};
+pub(crate) use cell::{Call, Cell, Outcome};
 pub(crate) use hub::{Behind, Callback, Channels, Hub};
 pub(crate) use mount::{Connect, ConnectFailure, Connected, Handler, Mount, Pattern, RouteHandler};
 #[cfg(test)]

@@ -106,7 +106,7 @@ impl Hub {
         None
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_for_process<'a>(
         &mut self,
         place: u32,

@@ -4,12 +4,12 @@
 //! goes to the end if there is more. While its callback runs it can't have a turn, and nothing that
 //! the callback sends is handled before it has ended: two callbacks are never inside one another.
 
-use super::cell::{Answer, Call, Cell, Outcome};
+use super::cell::{Call, Cell, Outcome};
 use super::hub::{Behind, Callback, Hub};
 use super::mailbox::Mail;
 use super::process::Status;
 use crate::message::{Broadcast, ProcessId, Stop};
-use crate::protocol::phoenix::{EncodeError, Field};
+use crate::protocol::phoenix::Field;
 use crate::shard::links::Alarm;
 use crate::telemetry::{Event, Held};
 
@@ -125,39 +125,26 @@ impl Hub {
 
     #[inline]
     fn conclude(&mut self, id: ProcessId, outcome: Outcome) -> Option<Callback<'static>> {
-        let ended = match outcome {
-            Outcome::Done(answer) => self.send_answer(id, answer).map(|()| None),
-            Outcome::Stop(reason, answer) => self.send_answer(id, answer).map(|()| Some(reason)),
-            Outcome::Crashed(error) => Err(error),
-            Outcome::Terminated => {
-                self.finish_process(id);
-                return None;
-            }
-            Outcome::Joined(_) | Outcome::Refused(_) => unreachable!("only join ends so"),
-        };
         let asked = self.channels.processes.known(id).take_ending();
-        match ended {
-            Ok(None) => match asked {
+        match outcome {
+            Outcome::Done => match asked {
                 Some(reason) => self.begin_end(id, reason),
                 None => {
                     self.channels.stand_in_line(id);
                     None
                 }
             },
-            Ok(Some(reason)) => self.begin_end(id, reason),
-            Err(error) => {
+            Outcome::Stop(reason) => self.begin_end(id, reason),
+            Outcome::Crashed(error) => {
                 self.tell_crash(id, &error);
                 self.begin_end(id, Stop::Error(error))
             }
+            Outcome::Terminated => {
+                self.finish_process(id);
+                None
+            }
+            Outcome::Joined(_) | Outcome::Refused(_) => unreachable!("only join ends so"),
         }
-    }
-
-    /// Answers the message that a callback has handled. `Err` says why that can't be.
-    #[inline]
-    fn send_answer(&mut self, id: ProcessId, answer: Option<Answer>) -> Result<(), String> {
-        let Some(Answer { message_ref, status, response }) = answer else { return Ok(()) };
-        let sent = self.reply(id, &message_ref, status, &response);
-        sent.map_err(|error: EncodeError| error.to_string())
     }
 
     /// Takes out what waited behind a join and is to be looked at next.

@@ -46,7 +46,7 @@ impl Transport {
     }
 
     /// Reads on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read<'r>(&mut self, hub: &mut Hub, reading: &'r mut Reading<'_>) -> Read<'r> {
         match reading {
             Reading::Frames(frames) => frames.read(hub, self.bounds.max_json_depth),

@@ -34,7 +34,7 @@ impl<'b> Frames<'b> {
     }
 
     /// Reads one message.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(&mut self, hub: &mut Hub, max_depth: usize) -> Read<'_> {
         let Self { line, session, encoding, input, begun } = self;
         let decoded = match input.next_message() {

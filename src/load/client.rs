@@ -8,8 +8,8 @@ use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::frame::{CLOSE, Frame, FrameReader};
-use super::message::Expected;
 use super::report::Errors;
+use super::script::Expected;
 
 /// A connection of the load.
 pub(crate) struct Client {

@@ -31,24 +31,34 @@ use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
-use rustix::time::{ClockId, Timespec};
+use rustix::time::Timespec;
 
 mod client;
+mod error;
 mod frame;
 pub mod message;
+mod options;
 mod pace;
 mod report;
 mod rooms;
+mod script;
+mod stopwatch;
+#[cfg(test)]
+mod test_server;
 mod visits;
 
 pub use client::{upgrade_request, upgrade_response};
+pub use error::Error;
 pub use frame::{CLOSE, close, masked_text, text};
+pub use message::Push;
+pub use options::Options;
 pub use report::{Errors, Report};
 pub use visits::Visit;
 
 use client::{Client, Parting};
-use message::Script;
 use pace::Pace;
+use script::Script;
+use stopwatch::Stopwatch;
 
 /// A thread's worth of Phoenix clients, connected to one server.
 ///
@@ -79,63 +89,6 @@ pub struct Load {
     events: Vec<epoll::Event>,
     /// Every read goes here: between two of them a connection keeps nothing but a header.
     buffer: Box<[u8]>,
-}
-
-/// How a load is set up.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The core on which the load's thread is pinned; `None` (the default) leaves it where it is.
-    pub cpu: Option<usize>,
-    /// The first address clients connect from, 127.0.0.1 by default. The next one is taken after
-    /// every 10,000 clients, for an address has no more than 28,232 ports to give. Several loads to
-    /// one server begin at different addresses.
-    pub source: Ipv4Addr,
-    /// How many clients connect or join at a time, 128 by default: fewer than a listener's backlog,
-    /// since what overflows that is repeated by the kernel only after a second.
-    pub at_once: usize,
-    /// How long the server may owe something without anything owed coming, 5 s by default.
-    pub patience: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        let patience = Duration::from_secs(5);
-        Self { cpu: None, source: Ipv4Addr::LOCALHOST, at_once: 128, patience }
-    }
-}
-
-/// What a client says in its topic.
-#[derive(Debug, Clone, Copy)]
-pub struct Push<'a> {
-    /// The event's name.
-    pub event: &'a str,
-    /// JSON.
-    pub payload: &'a str,
-}
-
-/// Why a load cannot begin, or was not clean.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// More clients than this process may have descriptors.
-    #[error(
-        "{wanted} clients need more descriptors than this process may open: {max} clients at most \
-         (RLIMIT_NOFILE); start further loads as processes of their own"
-    )]
-    TooMany {
-        /// All that this load would have then.
-        wanted: usize,
-        /// What [`Load::max_connections`] says.
-        max: usize,
-    },
-    /// The thread could not be pinned.
-    #[error("the load's thread cannot be pinned to core {0}")]
-    Pin(usize),
-    /// The kernel refused something that is no client's fault.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// The load went wrong; see [`Report::clean`].
-    #[error("the load was not clean: {0}")]
-    Failed(Errors),
 }
 
 impl Load {
@@ -568,23 +521,6 @@ impl Run {
     }
 }
 
-/// The time and the CPU time of the thread since its start.
-struct Stopwatch {
-    started: Instant,
-    cpu: Duration,
-}
-
-impl Stopwatch {
-    fn start() -> Self {
-        Self { started: Instant::now(), cpu: thread_cpu() }
-    }
-
-    fn stop(&mut self, report: &mut Report) {
-        report.elapsed = self.started.elapsed();
-        report.cpu = thread_cpu().saturating_sub(self.cpu);
-    }
-}
-
 /// What is ready, in the memory of `spare`; nothing when `timeout` has passed.
 fn wait(
     epoll: &OwnedFd,
@@ -602,11 +538,6 @@ fn wait(
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-fn thread_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn event_data(index: usize) -> epoll::EventData {
@@ -631,113 +562,11 @@ const WRITES_BETWEEN_READS: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::{Arc, Mutex};
+    use std::net::TcpListener;
     use std::thread;
 
+    use super::test_server::{Answers, LENGTH, PATH, PING, answers_to, phoenix, server};
     use super::*;
-
-    pub(super) const PATH: &str = "/socket/websocket?vsn=2.0.0";
-    pub(super) const PING: Push<'static> = Push { event: "ping", payload: r#"{"a":1}"# };
-    pub(super) const LENGTH: Duration = Duration::from_millis(20);
-
-    /// What the server says to a text: frames for its sender, frames for everyone; `None` to hang
-    /// up.
-    pub(super) type Answers = fn(&str) -> Option<(Vec<u8>, Vec<u8>)>;
-
-    /// A server of another make, so that the two sides cannot be wrong together: one thread a
-    /// client. Everyone is whoever has connected.
-    pub(super) fn server(answers: Answers) -> SocketAddr {
-        start(answers, |_, _| true, true)
-    }
-
-    /// The same, but it hangs up where it should answer a Close.
-    pub(super) fn server_without_closes(answers: Answers) -> SocketAddr {
-        start(answers, |_, _| true, false)
-    }
-
-    /// The same, but everyone is whoever last said something in the same topic.
-    pub(super) fn server_of_rooms(answers: Answers) -> SocketAddr {
-        start(answers, |topic, member| topic == member, true)
-    }
-
-    fn start(answers: Answers, hears: fn(&str, &str) -> bool, closes: bool) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let everyone = Arc::new(Everyone { members: Mutex::default(), hears, closes });
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (stream, everyone) = (stream.unwrap(), everyone.clone());
-                thread::spawn(move || serve(stream, &everyone, answers));
-            }
-        });
-        address
-    }
-
-    struct Everyone {
-        /// Each with the topic it is in.
-        members: Mutex<Vec<(String, TcpStream)>>,
-        /// Whether what is said in the first topic is heard in the second.
-        hears: fn(&str, &str) -> bool,
-        /// Whether a Close is answered.
-        closes: bool,
-    }
-
-    fn serve(mut stream: TcpStream, everyone: &Everyone, answers: Answers) {
-        use std::io::Write;
-        let place = {
-            let mut members = everyone.members.lock().unwrap();
-            members.push((String::new(), stream.try_clone().unwrap()));
-            members.len() - 1
-        };
-        let mut socket = tungstenite::accept(stream.try_clone().unwrap()).unwrap();
-        while let Ok(message) = socket.read() {
-            if message.is_close() {
-                if everyone.closes {
-                    // Its answer was made when it was read; to have sent it is called an error.
-                    let _ = socket.flush();
-                }
-                break;
-            }
-            let said = message.to_text().unwrap();
-            let Some((to_sender, to_everyone)) = answers(said) else { break };
-            let [_, _, topic, ..]: [serde_json::Value; 5] = serde_json::from_str(said).unwrap();
-            let topic = topic.as_str().unwrap();
-            // Under the lock, so that no two frames are mixed.
-            let mut members = everyone.members.lock().unwrap();
-            members[place].0 = topic.to_owned();
-            for (_, stream) in
-                members.iter_mut().filter(|(other, _)| (everyone.hears)(topic, other))
-            {
-                stream.write_all(&to_everyone).unwrap();
-            }
-            drop(members);
-            stream.write_all(&to_sender).unwrap();
-        }
-        let _ = stream.shutdown(std::net::Shutdown::Both);
-    }
-
-    /// As Phoenix answers: joins, and pings with their payload; `shout` goes to everyone.
-    pub(super) fn phoenix(said: &str) -> Option<(Vec<u8>, Vec<u8>)> {
-        let (to_sender, to_everyone) = answers_to(said);
-        let frames = |said: Option<String>| said.map(|said| text(&said)).unwrap_or_default();
-        Some((frames(to_sender), frames(to_everyone)))
-    }
-
-    pub(super) fn answers_to(said: &str) -> (Option<String>, Option<String>) {
-        let [join_ref, message_ref, topic, event, payload]: [serde_json::Value; 5] =
-            serde_json::from_str(said).unwrap();
-        let reply = |response: String| {
-            let payload = format!(r#"{{"response":{response},"status":"ok"}}"#);
-            format!(r#"[{join_ref},{message_ref},{topic},"phx_reply",{payload}]"#)
-        };
-        match event.as_str().unwrap() {
-            "phx_join" => (Some(reply("{}".into())), None),
-            "ping" => (Some(reply(payload.to_string())), None),
-            "shout" => (None, Some(format!("[null,null,{topic},{event},{payload}]"))),
-            other => panic!("nobody says {other} here"),
-        }
-    }
 
     fn joined(answers: Answers, clients: usize) -> Load {
         let patience = Duration::from_millis(500);

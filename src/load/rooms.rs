@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::message::{self, Script};
+use super::message;
 use super::pace::Pace;
+use super::script::Script;
 use super::{Error, Load, Push, Report, Run, WRITES_BETWEEN_READS};
 
 impl Load {
@@ -165,7 +166,9 @@ struct Room {
 #[cfg(test)]
 mod tests {
     use super::super::Options;
-    use super::super::tests::{Answers, LENGTH, PATH, PING, phoenix, server, server_of_rooms};
+    use super::super::test_server::{
+        Answers, LENGTH, PATH, PING, phoenix, server, server_of_rooms,
+    };
     use super::*;
 
     const SHOUT: Push<'static> = Push { event: "shout", ..PING };

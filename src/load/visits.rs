@@ -18,9 +18,11 @@ use slab::Slab;
 
 use super::client::{Client, Parting, upgrade_request};
 use super::frame::{close, masked_close};
-use super::message::{self, Script};
+use super::message;
 use super::pace::Pace;
-use super::{Error, Load, Report, Stopwatch, event_data, wait};
+use super::script::Script;
+use super::stopwatch::Stopwatch;
+use super::{Error, Load, Report, event_data, wait};
 
 /// Where visitors go, and what they join there with `{}`.
 #[derive(Debug, Clone, Copy)]
@@ -224,8 +226,8 @@ const MAX_VISITORS: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Answers, LENGTH, PATH, PING};
-    use super::super::tests::{answers_to, phoenix, server, server_without_closes};
+    use super::super::test_server::{Answers, LENGTH, PATH, PING};
+    use super::super::test_server::{answers_to, phoenix, server, server_without_closes};
     use super::super::{Errors, Options, text};
     use super::*;
 

@@ -1,0 +1,27 @@
+//! How a load is set up.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// How a load is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The core on which the load's thread is pinned; `None` (the default) leaves it where it is.
+    pub cpu: Option<usize>,
+    /// The first address clients connect from, 127.0.0.1 by default. The next one is taken after
+    /// every 10,000 clients, for an address has no more than 28,232 ports to give. Several loads to
+    /// one server begin at different addresses.
+    pub source: Ipv4Addr,
+    /// How many clients connect or join at a time, 128 by default: fewer than a listener's backlog,
+    /// since what overflows that is repeated by the kernel only after a second.
+    pub at_once: usize,
+    /// How long the server may owe something without anything owed coming, 5 s by default.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let patience = Duration::from_secs(5);
+        Self { cpu: None, source: Ipv4Addr::LOCALHOST, at_once: 128, patience }
+    }
+}

@@ -1,0 +1,29 @@
+//! What a load takes: the time that passes, and the time that its thread runs.
+
+use std::time::{Duration, Instant};
+
+use rustix::time::ClockId;
+
+use super::Report;
+
+/// The time and the CPU time of the thread since its start.
+pub(super) struct Stopwatch {
+    pub(super) started: Instant,
+    cpu: Duration,
+}
+
+impl Stopwatch {
+    pub(super) fn start() -> Self {
+        Self { started: Instant::now(), cpu: thread_cpu() }
+    }
+
+    pub(super) fn stop(&mut self, report: &mut Report) {
+        report.elapsed = self.started.elapsed();
+        report.cpu = thread_cpu().saturating_sub(self.cpu);
+    }
+}
+
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

@@ -25,3 +25,17 @@ impl Default for Options {
         Self { cpu: None, source: Ipv4Addr::LOCALHOST, at_once: 128, patience }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CLIENTS_PER_SOURCE, Load};
+    use super::*;
+
+    #[test]
+    fn further_clients_connect_from_further_addresses() {
+        let source = "127.0.1.255".parse().unwrap();
+        let load = Load::new(Options { source, ..Options::default() }).unwrap();
+        assert_eq!(load.source_of(CLIENTS_PER_SOURCE - 1), source);
+        assert_eq!(load.source_of(CLIENTS_PER_SOURCE), Ipv4Addr::new(127, 0, 2, 0));
+    }
+}

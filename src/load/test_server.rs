@@ -7,28 +7,28 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::{Push, text};
+use super::{Load, Options, Push, text};
 
-pub(super) const PATH: &str = "/socket/websocket?vsn=2.0.0";
-pub(super) const PING: Push<'static> = Push { event: "ping", payload: r#"{"a":1}"# };
-pub(super) const LENGTH: Duration = Duration::from_millis(20);
+pub(crate) const PATH: &str = "/socket/websocket?vsn=2.0.0";
+pub(crate) const PING: Push<'static> = Push { event: "ping", payload: r#"{"a":1}"# };
+pub(crate) const LENGTH: Duration = Duration::from_millis(20);
 
 /// What the server says to a text: frames for its sender, frames for everyone; `None` to hang
 /// up.
-pub(super) type Answers = fn(&str) -> Option<(Vec<u8>, Vec<u8>)>;
+pub(crate) type Answers = fn(&str) -> Option<(Vec<u8>, Vec<u8>)>;
 
 /// A server to which everyone is whoever has connected.
-pub(super) fn server(answers: Answers) -> SocketAddr {
+pub(crate) fn server(answers: Answers) -> SocketAddr {
     start(answers, |_, _| true, true)
 }
 
 /// The same, but it hangs up where it should answer a Close.
-pub(super) fn server_without_closes(answers: Answers) -> SocketAddr {
+pub(crate) fn server_without_closes(answers: Answers) -> SocketAddr {
     start(answers, |_, _| true, false)
 }
 
 /// The same, but everyone is whoever last said something in the same topic.
-pub(super) fn server_of_rooms(answers: Answers) -> SocketAddr {
+pub(crate) fn server_of_rooms(answers: Answers) -> SocketAddr {
     start(answers, |topic, member| topic == member, true)
 }
 
@@ -86,13 +86,13 @@ fn serve(mut stream: TcpStream, everyone: &Everyone, answers: Answers) {
 }
 
 /// As Phoenix answers: joins, and pings with their payload; `shout` goes to everyone.
-pub(super) fn phoenix(said: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn phoenix(said: &str) -> Option<(Vec<u8>, Vec<u8>)> {
     let (to_sender, to_everyone) = answers_to(said);
     let frames = |said: Option<String>| said.map(|said| text(&said)).unwrap_or_default();
     Some((frames(to_sender), frames(to_everyone)))
 }
 
-pub(super) fn answers_to(said: &str) -> (Option<String>, Option<String>) {
+pub(crate) fn answers_to(said: &str) -> (Option<String>, Option<String>) {
     let [join_ref, message_ref, topic, event, payload]: [serde_json::Value; 5] =
         serde_json::from_str(said).unwrap();
     let reply = |response: String| {
@@ -105,4 +105,16 @@ pub(super) fn answers_to(said: &str) -> (Option<String>, Option<String>) {
         "shout" => (None, Some(format!("[null,null,{topic},{event},{payload}]"))),
         other => panic!("nobody says {other} here"),
     }
+}
+
+/// So many clients in two rooms.
+pub(crate) fn joined(server: SocketAddr, clients: usize) -> Load {
+    let patience = Duration::from_millis(500);
+    let mut load = Load::new(Options { patience, at_once: 3, ..Options::default() }).unwrap();
+    let report = load.connect(server, PATH, clients).unwrap().clean().unwrap();
+    assert_eq!((report.sent, report.received), (clients as u64, clients as u64));
+    let topic = |client| format!("room:{}", client % 2);
+    let report = load.join(topic, "{}", "{}").unwrap().clean().unwrap();
+    assert_eq!((report.sent, report.received), (clients as u64, clients as u64));
+    load
 }

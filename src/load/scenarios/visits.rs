@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll;
 use slab::Slab;
 
-use super::client::{Client, Parting, upgrade_request};
-use super::frame::{close, masked_close};
-use super::message;
-use super::pace::Pace;
-use super::script::Script;
-use super::stopwatch::Stopwatch;
-use super::{Error, Load, Report, event_data, wait};
+use crate::load::client::{Client, Parting, upgrade_request};
+use crate::load::frame::{close, masked_close};
+use crate::load::message;
+use crate::load::pace::Pace;
+use crate::load::script::Script;
+use crate::load::stopwatch::Stopwatch;
+use crate::load::{Error, Load, Report, event_data, wait};
 
 /// Where visitors go, and what they join there with `{}`.
 #[derive(Debug, Clone, Copy)]
@@ -226,10 +226,10 @@ const MAX_VISITORS: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_server::{Answers, LENGTH, PATH, PING};
-    use super::super::test_server::{answers_to, phoenix, server, server_without_closes};
-    use super::super::{Errors, Options, text};
     use super::*;
+    use crate::load::test_server::{Answers, LENGTH, PATH, PING};
+    use crate::load::test_server::{answers_to, phoenix, server, server_without_closes};
+    use crate::load::{Errors, Options, text};
 
     fn visit(answers: Answers) -> (Load, Visit<'static>) {
         let patience = Duration::from_millis(500);

@@ -2,12 +2,60 @@
 
 use std::time::{Duration, Instant};
 
-use super::message;
-use super::pace::Pace;
-use super::script::Script;
-use super::{Error, Load, Push, Report, Run, WRITES_BETWEEN_READS};
+use super::pushes::WRITES_BETWEEN_READS;
+use crate::load::message;
+use crate::load::pace::Pace;
+use crate::load::run::Run;
+use crate::load::script::Script;
+use crate::load::{Error, Load, Push, Report};
 
 impl Load {
+    /// The first client pushes `at_once` times in one write; when everyone in its topic, itself
+    /// included, has heard as many broadcasts of that event and payload, it pushes again, for as
+    /// long as `length`.
+    ///
+    /// The latencies reach from the write to the last broadcast at each client.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; what the server does wrong is in the report.
+    pub fn broadcast(
+        &mut self,
+        push: Push<'_>,
+        at_once: u32,
+        length: Duration,
+    ) -> Result<Report, Error> {
+        let Push { event, payload } = push;
+        let mut scripts = self.scripts(
+            at_once,
+            |topic| message::push(topic, event, payload),
+            |topic| message::broadcast(topic, event, payload),
+        );
+        let mut run = Run::begin(&mut self.clients);
+        let Some(speaker) = self.clients.first() else { return Ok(run.end()) };
+        let topic = speaker.topic;
+        let end = Instant::now() + length;
+        loop {
+            let (speaker, others) = self.clients.split_first_mut().expect("there is a speaker");
+            if !run.ask(speaker, &scripts, at_once) {
+                break;
+            }
+            let asked = speaker.asked;
+            for client in others.iter_mut().filter(|client| client.topic == topic) {
+                run.await_broadcast(client, at_once, asked);
+            }
+            while run.owed > 0 {
+                if !self.take_replies(&mut run, &mut scripts, |_, _, _| ())? {
+                    return Ok(run.end());
+                }
+            }
+            if Instant::now() >= end {
+                break;
+            }
+        }
+        Ok(run.end())
+    }
+
     /// In every room one client speaks, and when all who joined the room have heard it, the next of
     /// them speaks, for as long as `length`.
     ///
@@ -98,25 +146,7 @@ impl Load {
         Ok(run.end())
     }
 
-    /// Every client waits for one broadcast in its room, which is made elsewhere.
-    ///
-    /// The latencies reach from the call of this, which may well be after the broadcast was made.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's; what the server does wrong is in the report.
-    pub fn hear(&mut self, push: Push<'_>) -> Result<Report, Error> {
-        let mut scripts = self.broadcasts(push);
-        let mut run = Run::begin(&mut self.clients);
-        let asked = run.stopwatch.started;
-        for client in &mut self.clients {
-            run.await_broadcast(client, 1, asked);
-        }
-        while run.owed > 0 && self.take_replies(&mut run, &mut scripts, |_, _, _| ())? {}
-        Ok(run.end())
-    }
-
-    fn broadcasts(&self, push: Push<'_>) -> Vec<Script> {
+    pub(super) fn broadcasts(&self, push: Push<'_>) -> Vec<Script> {
         let Push { event, payload } = push;
         self.scripts(
             1,
@@ -165,26 +195,16 @@ struct Room {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Options;
-    use super::super::test_server::{
-        Answers, LENGTH, PATH, PING, phoenix, server, server_of_rooms,
-    };
     use super::*;
+    use crate::load::test_server::{
+        Answers, LENGTH, PING, joined, phoenix, server, server_of_rooms,
+    };
 
     const SHOUT: Push<'static> = Push { event: "shout", ..PING };
 
-    /// Six clients in two rooms.
-    fn joined(server: std::net::SocketAddr) -> Load {
-        let patience = Duration::from_millis(500);
-        let mut load = Load::new(Options { patience, ..Options::default() }).unwrap();
-        load.connect(server, PATH, 6).unwrap().clean().unwrap();
-        load.join(|client| format!("room:{}", client % 2), "{}", "{}").unwrap().clean().unwrap();
-        load
-    }
-
     #[test]
     fn all_in_a_room_hear_what_is_said_in_turn() {
-        let mut load = joined(server_of_rooms(phoenix));
+        let mut load = joined(server_of_rooms(phoenix), 6);
         let report = load.speak_in_turn(SHOUT, LENGTH).unwrap().clean().unwrap();
         assert!(report.sent >= 2, "both rooms spoke");
         assert_eq!((report.received, report.latency.len()), (3 * report.sent, 3 * report.sent));
@@ -192,14 +212,14 @@ mod tests {
 
     #[test]
     fn all_in_a_room_hear_what_is_said_at_a_fixed_rate() {
-        let mut load = joined(server_of_rooms(phoenix));
+        let mut load = joined(server_of_rooms(phoenix), 6);
         let report = load.speak_at_rate(SHOUT, 1_000.0, LENGTH).unwrap().clean().unwrap();
         assert_eq!((report.sent, report.received, report.latency.len()), (20, 60, 60));
     }
 
     #[test]
     fn what_is_heard_in_another_room_is_an_error() {
-        let mut load = joined(server(phoenix));
+        let mut load = joined(server(phoenix), 6);
         let report = load.speak_at_rate(SHOUT, 1_000.0, LENGTH).unwrap();
         assert!(report.errors.unexpected > 0, "{}", report.errors);
     }
@@ -208,7 +228,7 @@ mod tests {
     fn a_room_that_hears_nothing_is_counted_and_does_not_hold_the_load() {
         let silent: Answers =
             |said| if said.contains("shout") { Some(Default::default()) } else { phoenix(said) };
-        let mut load = joined(server(silent));
+        let mut load = joined(server(silent), 6);
         let report = load.speak_in_turn(SHOUT, LENGTH).unwrap();
         assert_eq!((report.sent, report.received, report.errors.unanswered), (2, 0, 6));
         let report = load.speak_at_rate(SHOUT, 100.0, LENGTH).unwrap();
@@ -216,12 +236,23 @@ mod tests {
     }
 
     #[test]
-    fn others_are_heard() {
-        let server = server_of_rooms(phoenix);
-        let (mut speakers, mut listeners) = (joined(server), joined(server));
-        // One in each room.
-        let said = speakers.speak_at_rate(SHOUT, 100.0, LENGTH).unwrap().clean().unwrap();
-        let heard = listeners.hear(SHOUT).unwrap().clean().unwrap();
-        assert_eq!((said.received, heard.received), (6, 6));
+    fn a_broadcast_is_heard_by_everyone_in_its_topic() {
+        // The server says it to all connections, so all must be in one topic.
+        let mut load = joined(server(phoenix), 4);
+        load.join(|_| "room:all".into(), "{}", "{}").unwrap().clean().unwrap();
+        let shout = Push { event: "shout", ..PING };
+        let report = load.broadcast(shout, 2, LENGTH).unwrap().clean().unwrap();
+        assert_eq!(report.received, 4 * report.sent);
+        assert!(report.sent >= 2);
+    }
+
+    #[test]
+    fn a_broadcast_that_reaches_the_wrong_topic_is_an_error() {
+        let mut load = joined(server(phoenix), 4);
+        let shout = Push { event: "shout", ..PING };
+        let first = load.broadcast(shout, 1, LENGTH).unwrap().errors;
+        // What was not seen then stands before the replies now.
+        let second = load.push_in_turn(PING, PING.payload, 1, LENGTH).unwrap().errors;
+        assert!(first.unexpected + second.unexpected > 0, "{first}; {second}");
     }
 }

@@ -1,0 +1,42 @@
+//! Listeners: clients to whom others speak.
+
+use crate::load::run::Run;
+use crate::load::{Error, Load, Push, Report};
+
+impl Load {
+    /// Every client waits for one broadcast in its room, which is made elsewhere.
+    ///
+    /// The latencies reach from the call of this, which may well be after the broadcast was made.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; what the server does wrong is in the report.
+    pub fn hear(&mut self, push: Push<'_>) -> Result<Report, Error> {
+        let mut scripts = self.broadcasts(push);
+        let mut run = Run::begin(&mut self.clients);
+        let asked = run.stopwatch.started;
+        for client in &mut self.clients {
+            run.await_broadcast(client, 1, asked);
+        }
+        while run.owed > 0 && self.take_replies(&mut run, &mut scripts, |_, _, _| ())? {}
+        Ok(run.end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::test_server::{LENGTH, PING, joined, phoenix, server_of_rooms};
+
+    const SHOUT: Push<'static> = Push { event: "shout", ..PING };
+
+    #[test]
+    fn others_are_heard() {
+        let server = server_of_rooms(phoenix);
+        let (mut speakers, mut listeners) = (joined(server, 6), joined(server, 6));
+        // One in each room.
+        let said = speakers.speak_at_rate(SHOUT, 100.0, LENGTH).unwrap().clean().unwrap();
+        let heard = listeners.hear(SHOUT).unwrap().clean().unwrap();
+        assert_eq!((said.received, heard.received), (6, 6));
+    }
+}

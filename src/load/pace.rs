@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 /// Sends at a fixed rate, numbered from zero.
 pub(crate) struct Pace {
     start: Instant,
-    /// Sends a second.
-    rate: f64,
+    /// Nanoseconds from one send to the next.
+    interval: f64,
     planned: u64,
     next: u64,
     /// How much later than planned the last one was taken; zero until it is.
@@ -16,7 +16,7 @@ pub(crate) struct Pace {
 impl Pace {
     pub(crate) fn new(start: Instant, rate: f64, length: Duration) -> Self {
         let planned = (rate * length.as_secs_f64()).round() as u64;
-        Self { start, rate, planned, next: 0, behind: Duration::ZERO }
+        Self { start, interval: 1e9 / rate, planned, next: 0, behind: Duration::ZERO }
     }
 
     /// Takes the next send, if it is due: its number, and when it was due.
@@ -36,7 +36,7 @@ impl Pace {
     }
 
     pub(crate) fn due_at(&self, send: u64) -> Instant {
-        self.start + Duration::from_secs_f64(send as f64 / self.rate)
+        self.start + Duration::from_nanos((send as f64 * self.interval) as u64)
     }
 
     /// Whether all have been taken.

@@ -1,5 +1,6 @@
 //! The pace of a load at a fixed rate: when each send is due, whatever has become of the others.
 
+use std::iter;
 use std::time::{Duration, Instant};
 
 /// Sends at a fixed rate, numbered from zero.
@@ -35,6 +36,12 @@ impl Pace {
         Some((number, due))
     }
 
+    /// Takes those that are due, but never many at a time, so that what comes does not wait behind
+    /// a backlog of sends.
+    pub(crate) fn take_some(&mut self) -> impl Iterator<Item = (u64, Instant)> {
+        iter::from_fn(|| self.take()).take(SENDS_BETWEEN_READS)
+    }
+
     pub(crate) fn due_at(&self, send: u64) -> Instant {
         self.start + Duration::from_nanos((send as f64 * self.interval) as u64)
     }
@@ -52,6 +59,8 @@ impl Pace {
         self.due_at(self.next).saturating_duration_since(Instant::now())
     }
 }
+
+const SENDS_BETWEEN_READS: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -59,6 +59,7 @@ impl Report {
         self.cpu.as_secs_f64() / self.elapsed.as_secs_f64()
     }
 
+    #[inline]
     pub(super) fn record(&mut self, latency: Duration) {
         self.latency.saturating_record(latency.as_nanos() as u64);
     }

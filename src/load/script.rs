@@ -9,12 +9,18 @@ use super::frame::{self, Frame, WHOLE_TEXT};
 pub(crate) struct Script {
     /// One or several frames, written at once.
     pub(crate) sent: Vec<u8>,
+    /// How many frames that brings each client that hears of it.
+    pub(crate) frames: u32,
     pub(crate) expected: Expected,
 }
 
 impl Script {
-    pub(crate) fn new(sent: &str, at_once: usize, expected: &str) -> Self {
-        Self { sent: frame::masked_text(sent).repeat(at_once), expected: Expected::new(expected) }
+    pub(crate) fn new(sent: &str, at_once: u32, expected: &str) -> Self {
+        Self {
+            sent: frame::masked_text(sent).repeat(at_once as usize),
+            frames: at_once,
+            expected: Expected::new(expected),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ impl Stopwatch {
         Self { started: Instant::now(), cpu: thread_cpu() }
     }
 
-    pub(super) fn stop(&mut self, report: &mut Report) {
+    pub(super) fn stop(&self, report: &mut Report) {
         report.elapsed = self.started.elapsed();
         report.cpu = thread_cpu().saturating_sub(self.cpu);
     }

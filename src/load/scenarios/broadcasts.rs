@@ -1,13 +1,16 @@
-//! Broadcasts in many topics at once: what one client says, all in its room hear.
+//! Broadcasts: what one client says, all in its room hear.
 
+use std::io;
+use std::iter::Cycle;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::pushes::WRITES_BETWEEN_READS;
-use crate::load::message;
+use super::Scenario;
+use crate::load::cast::Cast;
 use crate::load::pace::Pace;
 use crate::load::run::Run;
 use crate::load::script::Script;
-use crate::load::{Error, Load, Push, Report};
+use crate::load::{Error, Load, Push, Report, message};
 
 impl Load {
     /// The first client pushes `at_once` times in one write; when everyone in its topic, itself
@@ -25,35 +28,9 @@ impl Load {
         at_once: u32,
         length: Duration,
     ) -> Result<Report, Error> {
-        let Push { event, payload } = push;
-        let mut scripts = self.scripts(
-            at_once,
-            |topic| message::push(topic, event, payload),
-            |topic| message::broadcast(topic, event, payload),
-        );
-        let mut run = Run::begin(&mut self.clients);
-        let Some(speaker) = self.clients.first() else { return Ok(run.end()) };
-        let topic = speaker.topic;
-        let end = Instant::now() + length;
-        loop {
-            let (speaker, others) = self.clients.split_first_mut().expect("there is a speaker");
-            if !run.ask(speaker, &scripts, at_once) {
-                break;
-            }
-            let asked = speaker.asked;
-            for client in others.iter_mut().filter(|client| client.topic == topic) {
-                run.await_broadcast(client, at_once, asked);
-            }
-            while run.owed > 0 {
-                if !self.take_replies(&mut run, &mut scripts, |_, _, _| ())? {
-                    return Ok(run.end());
-                }
-            }
-            if Instant::now() >= end {
-                break;
-            }
-        }
-        Ok(run.end())
+        // The first client's topic is the first there is.
+        let room = self.rooms(1).into_iter().take(1).collect();
+        self.take_turns(room, self.broadcasts(push, at_once), length)
     }
 
     /// In every room one client speaks, and when all who joined the room have heard it, the next of
@@ -65,38 +42,7 @@ impl Load {
     ///
     /// The kernel's; what the server does wrong is in the report.
     pub fn speak_in_turn(&mut self, push: Push<'_>, length: Duration) -> Result<Report, Error> {
-        let mut scripts = self.broadcasts(push);
-        let mut rooms = self.rooms();
-        let mut run = Run::begin(&mut self.clients);
-        let end = run.stopwatch.started + length;
-        for room in &mut rooms {
-            self.speak(&mut run, &scripts, room, Instant::now());
-        }
-        while run.owed > 0 {
-            let received = run.report.received;
-            let events = self.wait(Some(self.options.patience))?;
-            for event in &events {
-                let client = &mut self.clients[event.data.u64() as usize];
-                let room = &mut rooms[client.topic as usize];
-                let (owed, heard) = (client.owed, client.answered);
-                run.receive(client, &mut scripts, &mut self.buffer);
-                if client.answered > heard {
-                    run.report.record(room.said[0].elapsed());
-                }
-                // Those whose connection is over are waited for no longer.
-                let settled = owed - client.owed;
-                room.owed -= settled;
-                if settled > 0 && room.owed == 0 && Instant::now() < end {
-                    room.said.clear();
-                    self.speak(&mut run, &scripts, room, Instant::now());
-                }
-            }
-            self.events = events;
-            if run.is_stuck(received, self.options.patience) {
-                break;
-            }
-        }
-        Ok(run.end())
+        self.take_turns(self.rooms(usize::MAX), self.broadcasts(push, 1), length)
     }
 
     /// The rooms take turns, and in each the clients, so that there are `rate` broadcasts a second in
@@ -114,83 +60,153 @@ impl Load {
         rate: f64,
         length: Duration,
     ) -> Result<Report, Error> {
-        let mut scripts = self.broadcasts(push);
-        let mut rooms = self.rooms();
-        let mut run = Run::begin(&mut self.clients);
+        let scripts = self.broadcasts(push, 1);
+        let rooms = self.rooms(usize::MAX);
+        let (run, cast) = self.begin(scripts);
         let length = if rooms.is_empty() { Duration::ZERO } else { length };
-        let mut pace = Pace::new(run.stopwatch.started, rate, length);
-        while !pace.is_over() || run.owed > 0 {
-            for (write, due) in std::iter::from_fn(|| pace.take()).take(WRITES_BETWEEN_READS) {
-                let room = (write % rooms.len() as u64) as usize;
-                self.speak(&mut run, &scripts, &mut rooms[room], due);
-            }
-            run.report.behind = pace.behind;
-            let received = run.report.received;
-            let events = self.wait(Some(pace.pause(self.options.patience)))?;
-            for event in &events {
-                let client = &mut self.clients[event.data.u64() as usize];
-                let heard = client.answered as usize;
-                run.receive(client, &mut scripts, &mut self.buffer);
-                // What is said in a room is heard in the order it was said.
-                let said = &rooms[client.topic as usize].said;
-                let now = Instant::now();
-                for due in said.iter().skip(heard).take(client.answered as usize - heard) {
-                    run.report.record(now.saturating_duration_since(*due));
-                }
-            }
-            self.events = events;
-            if run.is_stuck(received, self.options.patience) {
-                break;
-            }
-        }
-        Ok(run.end())
+        let pace = Pace::new(run.started(), rate, length);
+        let said = vec![Vec::new(); rooms.len()];
+        Ok(run.drive(AtRate { cast, rooms, said, pace })?)
     }
 
-    pub(super) fn broadcasts(&self, push: Push<'_>) -> Vec<Script> {
+    fn take_turns(
+        &mut self,
+        rooms: Vec<Room>,
+        scripts: Vec<Script>,
+        length: Duration,
+    ) -> Result<Report, Error> {
+        let (mut run, cast) = self.begin(scripts);
+        let end = run.started() + length;
+        let owed = vec![0; rooms.len()];
+        let mut scenario = InTurn { cast, rooms, owed, end };
+        for room in 0..scenario.rooms.len() {
+            scenario.speak(&mut run, room);
+        }
+        Ok(run.drive(scenario)?)
+    }
+
+    /// What is pushed, and what all in the room hear of it.
+    pub(super) fn broadcasts(&self, push: Push<'_>, at_once: u32) -> Vec<Script> {
         let Push { event, payload } = push;
         self.scripts(
-            1,
+            at_once,
             |topic| message::push(topic, event, payload),
             |topic| message::broadcast(topic, event, payload),
         )
     }
 
-    fn rooms(&self) -> Vec<Room> {
-        let mut rooms: Vec<Room> = self.topics.iter().map(|_| Room::default()).collect();
+    /// One for each topic, in which so many at most take turns to speak.
+    fn rooms(&self, max_speakers: usize) -> Vec<Room> {
+        let mut members = vec![Vec::new(); self.topics.len()];
         for (index, client) in self.clients.iter().enumerate() {
-            rooms[client.topic as usize].members.push(index);
+            members[client.topic as usize].push(index);
         }
-        rooms
-    }
-
-    /// The room's next client speaks; all in it, itself included, are to hear it.
-    fn speak(&mut self, run: &mut Run, scripts: &[Script], room: &mut Room, due: Instant) {
-        let speaker = room.members[room.next % room.members.len()];
-        room.next += 1;
-        room.said.push(due);
-        if !run.ask(&mut self.clients[speaker], scripts, 1) {
-            return;
-        }
-        room.owed += 1;
-        for &member in room.members.iter().filter(|&&member| member != speaker) {
-            let client = &mut self.clients[member];
-            let owed = client.owed;
-            run.await_broadcast(client, 1, due);
-            room.owed += client.owed - owed;
-        }
+        let room = |members: Vec<usize>| Room {
+            turns: (0..members.len().min(max_speakers)).cycle(),
+            members,
+        };
+        members.into_iter().map(room).collect()
     }
 }
 
 /// The clients of a topic. There is at least one.
-#[derive(Default)]
 struct Room {
     members: Vec<usize>,
-    /// Counts up; whose turn it is to speak, beyond the last is the first again.
-    next: usize,
-    /// When what is said was due.
-    said: Vec<Instant>,
-    /// What its members are still to hear.
-    owed: u32,
+    /// Whose turn it is to speak, by their place among the members.
+    turns: Cycle<Range<usize>>,
+}
+
+impl Room {
+    /// The next client speaks, which was due at this instant; all in the room, itself included, are
+    /// to hear it. `false` if its connection is over.
+    fn speak(&mut self, run: &mut Run<'_>, cast: &mut Cast<'_>, due: Instant) -> bool {
+        let turn = self.turns.next().expect("there is at least one client");
+        let speaker = self.members[turn];
+        let spoke = cast.ask(run, speaker);
+        if spoke {
+            for &member in self.members.iter().filter(|&&member| member != speaker) {
+                cast.await_broadcast(run, member, due);
+            }
+        }
+        spoke
+    }
+}
+
+/// Each room by itself.
+struct InTurn<'a> {
+    cast: Cast<'a>,
+    /// Of the first topics, or of all.
+    rooms: Vec<Room>,
+    /// What the clients of each room are still to hear.
+    owed: Vec<u64>,
+    /// Nobody speaks again from then on.
+    end: Instant,
+}
+
+impl InTurn<'_> {
+    /// The next client of a room speaks, in which nobody is owed anything.
+    fn speak(&mut self, run: &mut Run<'_>, room: usize) {
+        let before = run.owed();
+        self.rooms[room].speak(run, &mut self.cast, Instant::now());
+        self.owed[room] = run.owed() - before;
+    }
+}
+
+impl Scenario for InTurn<'_> {
+    fn handle_ready(&mut self, run: &mut Run<'_>, client: usize) -> io::Result<()> {
+        let before = self.cast[client].owed;
+        self.cast.receive_last(run, client);
+        // Those whose connection is over are waited for no longer.
+        let settled = u64::from(before - self.cast[client].owed);
+        if settled > 0 {
+            let room = self.cast[client].topic as usize;
+            self.owed[room] -= settled;
+            if self.owed[room] == 0 && Instant::now() < self.end {
+                self.speak(run, room);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One room after the other.
+struct AtRate<'a> {
+    cast: Cast<'a>,
+    rooms: Vec<Room>,
+    /// When what was said in each room was due.
+    said: Vec<Vec<Instant>>,
+    pace: Pace,
+}
+
+impl Scenario for AtRate<'_> {
+    fn send_due(&mut self, run: &mut Run<'_>) -> io::Result<Duration> {
+        let rooms = self.rooms.len() as u64;
+        for (write, due) in self.pace.take_some() {
+            let room = (write % rooms) as usize;
+            if self.rooms[room].speak(run, &mut self.cast, due) {
+                self.said[room].push(due);
+            }
+        }
+        run.report.behind = self.pace.behind;
+        Ok(self.pace.pause(run.patience))
+    }
+
+    fn handle_ready(&mut self, run: &mut Run<'_>, client: usize) -> io::Result<()> {
+        let before = self.cast[client].answered as usize;
+        self.cast.receive(run, client);
+        // What is said in a room is heard in the order it was said.
+        let client = &self.cast[client];
+        let heard = &self.said[client.topic as usize][before..client.answered as usize];
+        let now = Instant::now();
+        for &due in heard {
+            run.report.record(now - due);
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.pace.is_over()
+    }
 }
 
 #[cfg(test)]

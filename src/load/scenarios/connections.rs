@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-use rustix::event::epoll;
-
+use super::Scenario;
 use crate::load::client::{Client, Parting, upgrade_request};
-use crate::load::stopwatch::Stopwatch;
-use crate::load::{Error, Load, Report, event_data};
+use crate::load::poller::Interest;
+use crate::load::run::Run;
+use crate::load::{Error, Load, Options, Report};
 
 impl Load {
     /// Connects further clients and upgrades them to WebSockets at `path`, which names serializer
@@ -28,63 +29,66 @@ impl Load {
         if wanted > max {
             return Err(Error::TooMany { wanted, max });
         }
+        let run = Run::begin(&self.poller, &self.options);
+        let Self { options, clients, .. } = self;
         let request = upgrade_request(server, path);
-        let mut stopwatch = Stopwatch::start();
-        let mut report = Report::new();
-        let mut under_way = 0;
-        while under_way > 0 || self.clients.len() < wanted {
-            while under_way < self.options.at_once && self.clients.len() < wanted {
-                let index = self.clients.len();
-                let client = Client::connect(self.source_of(index), server, Parting::Reset)?;
-                let socket = client.socket().expect("the client has just been made");
-                let interest = epoll::EventFlags::IN | epoll::EventFlags::OUT;
-                epoll::add(&self.epoll, socket, event_data(index), interest)
-                    .map_err(io::Error::from)?;
-                self.clients.push(client);
-                report.sent += 1;
-                under_way += 1;
-            }
-            let events = self.wait(Some(self.options.patience))?;
-            if events.is_empty() {
-                report.errors.unanswered += under_way as u64;
-                report.errors.note(|| "no answer to a connection or an upgrade".into());
-                break;
-            }
-            for event in &events {
-                let index = event.data.u64() as usize;
-                let client = &mut self.clients[index];
-                if client.is_open() {
-                    // Nobody has asked it anything yet, so it has ended, or the server raves.
-                    client.give_up();
-                    report.errors.closed += 1;
-                    report.errors.note(|| "a connection ended before it was used".into());
-                    continue;
-                }
-                match client.proceed(request.as_bytes(), &mut self.buffer) {
-                    Ok(true) => {
-                        under_way -= 1;
-                        report.received += 1;
-                        report.record(client.asked.elapsed());
-                    }
-                    Ok(false) => {
-                        // The request has gone out: from now on only what comes in matters.
-                        let socket = client.socket().expect("a client that goes on has one");
-                        let interest = epoll::EventFlags::IN;
-                        epoll::modify(&self.epoll, socket, event_data(index), interest)
-                            .map_err(io::Error::from)?;
-                    }
-                    Err(error) => {
-                        client.give_up();
-                        under_way -= 1;
-                        report.errors.refused += 1;
-                        report.errors.note(|| error.to_string());
-                    }
-                }
-            }
-            self.events = events;
+        Ok(run.drive(Connections { options, server, request, clients, wanted })?)
+    }
+}
+
+/// A few at a time.
+struct Connections<'a> {
+    options: &'a Options,
+    server: SocketAddr,
+    request: String,
+    clients: &'a mut Vec<Client>,
+    /// How many clients there are to be.
+    wanted: usize,
+}
+
+impl Scenario for Connections<'_> {
+    fn send_due(&mut self, run: &mut Run<'_>) -> io::Result<Duration> {
+        while run.owed() < self.options.at_once as u64 && self.clients.len() < self.wanted {
+            let number = self.clients.len();
+            let source = self.options.source_of(number);
+            let client = Client::connect(source, self.server, Parting::Reset)?;
+            let socket = client.socket().expect("the client has just been made");
+            run.poller.add(socket, number, Interest::IN | Interest::OUT)?;
+            self.clients.push(client);
+            run.ask(1, Instant::now());
+            run.expect(1);
         }
-        stopwatch.stop(&mut report);
-        Ok(report)
+        Ok(run.patience)
+    }
+
+    fn handle_ready(&mut self, run: &mut Run<'_>, number: usize) -> io::Result<()> {
+        let client = &mut self.clients[number];
+        let errors = &mut run.report.errors;
+        if client.is_open() {
+            // Nobody has asked it anything yet, so it has ended, or the server raves.
+            client.give_up();
+            errors.closed += 1;
+            errors.note(|| "a connection ended before it was used".into());
+            return Ok(());
+        }
+        match client.proceed(self.request.as_bytes(), &mut run.buffer) {
+            Ok(true) => {
+                run.report.record(client.asked.elapsed());
+                run.settle(1);
+            }
+            Ok(false) => {
+                // The request has gone out: from now on only what comes in matters.
+                let socket = client.socket().expect("a client that goes on has one");
+                run.poller.change(socket, number, Interest::IN)?;
+            }
+            Err(error) => {
+                client.give_up();
+                errors.refused += 1;
+                errors.note(|| error.to_string());
+                run.write_off(1);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,12 @@
 //! Joins: each client enters its topic.
 
 use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::time::Duration;
 
+use super::Scenario;
+use crate::load::cast::Cast;
 use crate::load::run::Run;
 use crate::load::{Error, Load, Report, message};
 
@@ -28,22 +33,38 @@ impl Load {
                 self.topics.len() as u32 - 1
             });
         }
-        let mut scripts = self.scripts(
+        let scripts = self.scripts(
             1,
             |topic| message::join(topic, params),
             |topic| message::joined(topic, response),
         );
-        let mut run = Run::begin(&mut self.clients);
-        let mut next = 0;
-        while next < self.clients.len() || run.owed > 0 {
-            while next < self.clients.len() && run.owed < self.options.at_once as u64 {
-                run.ask(&mut self.clients[next], &scripts, 1);
-                next += 1;
-            }
-            if run.owed > 0 && !self.take_replies(&mut run, &mut scripts, |_, _, _| ())? {
-                break;
-            }
+        let at_once = self.options.at_once as u64;
+        let (run, cast) = self.begin(scripts);
+        let outside = 0..cast.len();
+        Ok(run.drive(Joins { cast, outside, at_once })?)
+    }
+}
+
+/// A few at a time.
+struct Joins<'a> {
+    cast: Cast<'a>,
+    /// Those who have not asked yet.
+    outside: Range<usize>,
+    at_once: u64,
+}
+
+impl Scenario for Joins<'_> {
+    fn send_due(&mut self, run: &mut Run<'_>) -> io::Result<Duration> {
+        while run.owed() < self.at_once
+            && let Some(client) = self.outside.next()
+        {
+            self.cast.ask(run, client);
         }
-        Ok(run.end())
+        Ok(run.patience)
+    }
+
+    fn handle_ready(&mut self, run: &mut Run<'_>, client: usize) -> io::Result<()> {
+        self.cast.receive_last(run, client);
+        Ok(())
     }
 }

@@ -1,5 +1,9 @@
 //! Listeners: clients to whom others speak.
 
+use std::io;
+
+use super::Scenario;
+use crate::load::cast::Cast;
 use crate::load::run::Run;
 use crate::load::{Error, Load, Push, Report};
 
@@ -12,14 +16,25 @@ impl Load {
     ///
     /// The kernel's; what the server does wrong is in the report.
     pub fn hear(&mut self, push: Push<'_>) -> Result<Report, Error> {
-        let mut scripts = self.broadcasts(push);
-        let mut run = Run::begin(&mut self.clients);
-        let asked = run.stopwatch.started;
-        for client in &mut self.clients {
-            run.await_broadcast(client, 1, asked);
+        let scripts = self.broadcasts(push, 1);
+        let (mut run, mut cast) = self.begin(scripts);
+        let started = run.started();
+        for client in 0..cast.len() {
+            cast.await_broadcast(&mut run, client, started);
         }
-        while run.owed > 0 && self.take_replies(&mut run, &mut scripts, |_, _, _| ())? {}
-        Ok(run.end())
+        Ok(run.drive(Listeners { cast })?)
+    }
+}
+
+/// All of them, once.
+struct Listeners<'a> {
+    cast: Cast<'a>,
+}
+
+impl Scenario for Listeners<'_> {
+    fn handle_ready(&mut self, run: &mut Run<'_>, client: usize) -> io::Result<()> {
+        self.cast.receive_last(run, client);
+        Ok(())
     }
 }
 

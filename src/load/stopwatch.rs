@@ -27,3 +27,27 @@ fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_sleeps_takes_time_and_one_that_works_takes_cpu() {
+        let length = Duration::from_millis(20);
+        let mut report = Report::new();
+
+        let stopwatch = Stopwatch::start();
+        thread::sleep(length);
+        stopwatch.stop(&mut report);
+        assert!(report.elapsed >= length && report.cpu < length, "{report:?}");
+
+        let stopwatch = Stopwatch::start();
+        let before = thread_cpu();
+        while thread_cpu() < before + length {}
+        stopwatch.stop(&mut report);
+        assert!(report.cpu >= length, "{report:?}");
+    }
+}

@@ -12,8 +12,8 @@ use simurgh::load::Visit;
 mod baseline;
 mod harness;
 
-use baseline::{Answer, Script};
-use harness::{Case, PATH, SHARE_OF_HIGHEST_RATE, SHOUT, topic};
+use harness::script::{Answer, PATH, SHOUT, Script, topic};
+use harness::{Case, SHARE_OF_HIGHEST_RATE};
 
 fn main() -> ExitCode {
     harness::run("connect", &Script::new(1, SHOUT, Answer::Sender), |bench| {

@@ -11,7 +11,7 @@ use simurgh::load::Push;
 mod baseline;
 mod harness;
 
-use baseline::{Answer, Script};
+use harness::script::{Answer, Script};
 use harness::{Case, SHARE_OF_HIGHEST_RATE};
 
 fn main() -> ExitCode {

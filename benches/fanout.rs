@@ -8,8 +8,8 @@ use std::process::ExitCode;
 mod baseline;
 mod harness;
 
-use baseline::{Answer, Script};
-use harness::{Case, SHOUT};
+use harness::Case;
+use harness::script::{Answer, SHOUT, Script};
 
 fn main() -> ExitCode {
     harness::run("fanout", &Script::new(1, SHOUT, Answer::Room), |bench| {

@@ -9,12 +9,12 @@ use std::process::ExitCode;
 mod baseline;
 mod harness;
 
-use baseline::{Answer, Script};
+use harness::Bench;
 use harness::crowd::{Crowd, Guests};
 use harness::memory::{self, Memory};
+use harness::script::{Answer, SHOUT, Script};
 use harness::subject::{Server, Subject};
 use harness::table::{Figures, head};
-use harness::{Bench, SHOUT};
 
 fn main() -> ExitCode {
     harness::run("idle", &Script::new(ROOMS, SHOUT, Answer::Room), |bench| {

@@ -9,10 +9,10 @@ use std::process::ExitCode;
 mod baseline;
 mod harness;
 
-use baseline::{Answer, Script};
+use harness::Case;
+use harness::script::{Answer, SHOUT, Script};
 use harness::subject::Subject;
 use harness::table::{Figures, head};
-use harness::{Case, SHOUT};
 
 fn main() -> ExitCode {
     harness::run("mesh", &Script::new(1, SHOUT, Answer::Room), |bench| {

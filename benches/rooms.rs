@@ -8,8 +8,8 @@ use std::process::ExitCode;
 mod baseline;
 mod harness;
 
-use baseline::{Answer, Script};
-use harness::{Case, SHARE_OF_HIGHEST_RATE, SHOUT};
+use harness::script::{Answer, SHOUT, Script};
+use harness::{Case, SHARE_OF_HIGHEST_RATE};
 
 fn main() -> ExitCode {
     harness::run("rooms", &Script::new(ROOMS, SHOUT, Answer::Room), |bench| {

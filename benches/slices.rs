@@ -12,12 +12,12 @@ use simurgh::load::{Load, Options};
 mod baseline;
 mod harness;
 
-use baseline::{Answer, Script};
 use harness::crowd::{Crowd, Guests, Spoken};
+use harness::script::{Answer, PATH, SHOUT, Script, topic};
 use harness::subject::{Server, Subject};
 use harness::table::{Figures, head};
 use harness::usage::Core;
-use harness::{Bench, MAX_CLIENT_BUSY, PATH, SHOUT, topic};
+use harness::{Bench, MAX_CLIENT_BUSY};
 
 fn main() -> ExitCode {
     harness::run("slices", &Script::new(ROOMS, SHOUT, Answer::Room), |bench| {

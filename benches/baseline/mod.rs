@@ -11,98 +11,17 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
-use simurgh::load::{self, Push, message};
+use simurgh::load;
 use slab::Slab;
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::topic;
-
-/// What the server knows.
-pub(crate) struct Script {
-    /// The join of room 0. Another room's is as long, and differs from it at `number` alone.
-    join: Vec<u8>,
-    number: Range<usize>,
-    /// How many bytes a push has on the wire.
-    push: usize,
-    answer: Answer,
-    rooms: Vec<Room>,
-}
-
-/// Who is sent the answer to a push.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// The one who pushed, as a reply with the payload he pushed.
-    Sender,
-    /// All who have joined his room, as a broadcast of the event he pushed.
-    Room,
-}
-
-/// What the server says in a room.
-struct Room {
-    joined: Vec<u8>,
-    /// Finished answers: to as many pushes as a read can bring when they go to one client.
-    answers: Vec<u8>,
-}
-
-impl Script {
-    /// A server of so many rooms and one event.
-    pub(crate) fn new(rooms: usize, push: Push<'_>, answer: Answer) -> Self {
-        let Push { event, payload } = push;
-        let room = |number| {
-            let topic = topic(number);
-            let (message, copies) = match answer {
-                Answer::Sender => (message::reply(&topic, payload), MAX_PUSHES),
-                Answer::Room => (message::broadcast(&topic, event, payload), 1),
-            };
-            Room {
-                joined: load::text(&message::joined(&topic, "{}")),
-                answers: load::text(&message).repeat(copies),
-            }
-        };
-        let join = |number| load::masked_text(&message::join(&topic(number), "{}"));
-        // No digit of one is the other's.
-        let (first, other) = (join(0), join(99_999));
-        let differs = |&at: &usize| first[at] != other[at];
-        let start = (0..first.len()).find(differs).expect("two rooms' names differ");
-        let last = (0..first.len()).rfind(differs).expect("two rooms' names differ");
-        Self {
-            join: first,
-            number: start..last + 1,
-            push: load::masked_text(&message::push(&topic(0), event, payload)).len(),
-            answer,
-            rooms: (0..rooms).map(room).collect(),
-        }
-    }
-
-    /// How many rooms there are.
-    pub(crate) fn rooms(&self) -> usize {
-        self.rooms.len()
-    }
-
-    /// The room that a join is for. Both are masked alike, so what a digit differs by from the
-    /// zero in its place is its value.
-    fn room(&self, join: &[u8]) -> io::Result<usize> {
-        if join.len() != self.join.len() {
-            return Err(io::Error::other("a join did not come in one read"));
-        }
-        let digits = self.number.clone().map(|at| usize::from(join[at] ^ self.join[at]));
-        let room = digits.fold(0, |number, digit| 10 * number + digit);
-        if room < self.rooms.len() { Ok(room) } else { Err(io::Error::other("an unknown room")) }
-    }
-
-    /// The answers to so many pushes of one client.
-    fn answers(&self, room: usize, pushes: usize) -> &[u8] {
-        let answers = &self.rooms[room].answers;
-        &answers[..answers.len() / MAX_PUSHES * pushes]
-    }
-}
+use crate::harness::script::{Answer, MAX_PUSHES, Script};
 
 /// A connection, and what it has sent of a push that is not whole yet.
 struct Connection {
@@ -177,7 +96,7 @@ pub(crate) fn serve(script: &Script, ready: impl FnOnce(SocketAddr)) -> io::Resu
                 Stage::Joining => {
                     let room = script.room(bytes)?;
                     connection.stage = Stage::Joined(room);
-                    send(&connection.socket, &script.rooms[room].joined)?;
+                    send(&connection.socket, script.joined(room))?;
                     if script.answer == Answer::Room {
                         members[room].push(index as u32);
                     }
@@ -188,15 +107,13 @@ pub(crate) fn serve(script: &Script, ready: impl FnOnce(SocketAddr)) -> io::Resu
                     connection.pending %= script.push;
                     match script.answer {
                         Answer::Sender if pushes == 0 => {}
-                        Answer::Sender => send(&connection.socket, script.answers(room, pushes))?,
+                        Answer::Sender => send(&connection.socket, script.replies(room, pushes))?,
                         Answer::Room => {
                             // The fan-out as the kernel has it: the same bytes, one `send` each.
                             for _ in 0..pushes {
                                 for &member in &members[room] {
-                                    send(
-                                        &connections[member as usize].socket,
-                                        &script.rooms[room].answers,
-                                    )?;
+                                    let socket = &connections[member as usize].socket;
+                                    send(socket, script.broadcast(room))?;
                                 }
                             }
                         }
@@ -230,7 +147,6 @@ fn listen() -> io::Result<TcpListener> {
 
 const LISTENER: u64 = u64::MAX;
 const MAX_EVENTS: usize = 1_024;
-const READ_BUFFER: usize = 16 << 10;
 
-/// A read has no room for as many.
-const MAX_PUSHES: usize = READ_BUFFER / 16;
+/// No push is as short as 16 bytes, so a read brings no more of them than there are replies to.
+const READ_BUFFER: usize = 16 * MAX_PUSHES;

@@ -15,7 +15,8 @@ use std::time::Duration;
 use rustix::process::{Signal, nice, set_parent_process_death_signal};
 use simurgh::load::{Load, Options, Report};
 
-use super::{Arguments, PATH, SHOUT, topic};
+use super::Arguments;
+use super::script::{PATH, SHOUT, topic};
 
 /// Clients that have joined. Dropped, they are gone at once, without a word.
 pub(crate) struct Crowd {

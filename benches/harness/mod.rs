@@ -15,17 +15,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use simurgh::load::{self, Load, Options, Push, Report};
-
-use crate::baseline::Script;
+use simurgh::load::{self, Load, Options, Report};
 
 pub(crate) mod crowd;
 mod lobby;
 pub(crate) mod memory;
+pub(crate) mod script;
 pub(crate) mod subject;
 pub(crate) mod table;
 pub(crate) mod usage;
 
+use script::{PATH, Script, topic};
 use subject::{Server, Subject};
 use table::Table;
 use usage::{Core, Spent};
@@ -274,22 +274,6 @@ pub(crate) fn run(
 pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
-
-/// The topic of a room. The names of all rooms are equally long.
-pub(crate) fn topic(room: usize) -> String {
-    format!("room:{room:05}")
-}
-
-/// What is broadcast. The payload is 100 bytes long, and the message that is heard 133.
-pub(crate) const SHOUT: Push<'_> = Push {
-    event: "shout",
-    payload: concat!(
-        r#"{"body":"They crossed seven valleys, and when they had come "#,
-        r#"to the end, there were thirty of them."}"#
-    ),
-};
-
-pub(crate) const PATH: &str = "/socket/websocket?vsn=2.0.0";
 
 /// Of the highest rate: far enough below what the bare kernel can do that neither side is ever at
 /// its limit.

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use super::lobby;
 use super::memory::Memory;
+use super::script::Script;
 use super::usage::Usage;
 use crate::baseline;
 
@@ -37,7 +38,7 @@ impl Subject {
     ///
     /// The whole process is pinned before anything else is started, so that every thread of it
     /// stays on the core it is measured on.
-    pub(crate) fn serve(self, cpu: usize, script: &baseline::Script) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn serve(self, cpu: usize, script: &Script) -> Result<(), Box<dyn Error>> {
         // So that a bench that is interrupted leaves no server behind.
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         if !core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {

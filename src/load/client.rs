@@ -8,8 +8,8 @@ use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::frame::{CLOSE, Frame, FrameReader};
-use super::message::Expected;
 use super::report::Errors;
+use super::script::Expected;
 
 /// A connection of the load.
 pub(crate) struct Client {
@@ -23,7 +23,7 @@ pub(crate) struct Client {
     pub(crate) owed: u32,
     /// When the frames now owed were asked for.
     pub(crate) asked: Instant,
-    /// Frames received in this load.
+    /// Frames that have come of those it was owed, since its run began.
     pub(crate) answered: u64,
     /// The server has answered our Close.
     answered_close: bool,
@@ -187,7 +187,6 @@ impl Client {
             errors.note(|| reason);
             self.socket = None;
         }
-        self.answered += u64::from(frames);
         frames
     }
 

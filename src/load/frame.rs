@@ -66,11 +66,12 @@ pub(crate) struct Frame<'a> {
 /// Where a connection's stream stands between two reads: within a header, or within a payload.
 #[derive(Debug, Default)]
 pub(crate) struct FrameReader {
+    /// Zero where nothing has arrived.
     header: [u8; MAX_HEADER],
     /// How much of `header` has arrived.
     filled: u8,
-    /// The bytes of the payload still to come. Means something only when the header is whole.
-    missing: u64,
+    /// How much of the payload has arrived; nothing before the header is whole.
+    arrived: u64,
 }
 
 impl FrameReader {
@@ -85,45 +86,39 @@ impl FrameReader {
         mut each: impl FnMut(Frame<'a>),
     ) -> Result<(), Nonsense> {
         while !bytes.is_empty() {
-            while !self.header_is_whole() {
+            while usize::from(self.filled) < self.header_size() {
                 let Some((&byte, rest)) = bytes.split_first() else { return Ok(()) };
                 bytes = rest;
                 self.header[usize::from(self.filled)] = byte;
                 self.filled += 1;
-                if self.header_is_whole() {
-                    self.missing = self.length();
-                }
             }
-            if self.header[1] & MASK_BIT != 0 || self.length() > MAX_LENGTH {
+            let length = self.length();
+            if self.header[1] & MASK_BIT != 0 || length > MAX_LENGTH {
                 return Err(Nonsense);
             }
-            let here = self.missing.min(bytes.len() as u64);
+            let here = (length - self.arrived).min(bytes.len() as u64);
             let (payload, rest) = bytes.split_at(here as usize);
             bytes = rest;
-            self.missing -= here;
-            if self.missing > 0 {
+            self.arrived += here;
+            if self.arrived < length {
                 return Ok(());
             }
             each(Frame {
                 first_byte: self.header[0],
-                length: self.length(),
-                payload: (here == self.length()).then_some(payload),
+                length,
+                payload: (here == length).then_some(payload),
             });
-            self.filled = 0;
+            *self = Self::default();
         }
         Ok(())
     }
 
-    fn header_is_whole(&self) -> bool {
-        self.filled >= 2 && usize::from(self.filled) == 2 + self.extended_length()
-    }
-
-    /// How many bytes of length follow the first two of the header.
-    fn extended_length(&self) -> usize {
+    /// How long the header is. The second byte says it, which is zero until it has arrived.
+    fn header_size(&self) -> usize {
         match self.header[1] & !MASK_BIT {
-            126 => 2,
-            127 => 8,
-            _ => 0,
+            126 => 4,
+            127 => MAX_HEADER,
+            _ => 2,
         }
     }
 

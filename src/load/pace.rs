@@ -1,12 +1,13 @@
 //! The pace of a load at a fixed rate: when each send is due, whatever has become of the others.
 
+use std::iter;
 use std::time::{Duration, Instant};
 
 /// Sends at a fixed rate, numbered from zero.
 pub(crate) struct Pace {
     start: Instant,
-    /// Sends a second.
-    rate: f64,
+    /// Nanoseconds from one send to the next.
+    interval: f64,
     planned: u64,
     next: u64,
     /// How much later than planned the last one was taken; zero until it is.
@@ -16,7 +17,7 @@ pub(crate) struct Pace {
 impl Pace {
     pub(crate) fn new(start: Instant, rate: f64, length: Duration) -> Self {
         let planned = (rate * length.as_secs_f64()).round() as u64;
-        Self { start, rate, planned, next: 0, behind: Duration::ZERO }
+        Self { start, interval: 1e9 / rate, planned, next: 0, behind: Duration::ZERO }
     }
 
     /// Takes the next send, if it is due: its number, and when it was due.
@@ -35,8 +36,14 @@ impl Pace {
         Some((number, due))
     }
 
+    /// Takes those that are due, but never many at a time, so that what comes does not wait behind
+    /// a backlog of sends.
+    pub(crate) fn take_some(&mut self) -> impl Iterator<Item = (u64, Instant)> {
+        iter::from_fn(|| self.take()).take(SENDS_BETWEEN_READS)
+    }
+
     pub(crate) fn due_at(&self, send: u64) -> Instant {
-        self.start + Duration::from_secs_f64(send as f64 / self.rate)
+        self.start + Duration::from_nanos((send as f64 * self.interval) as u64)
     }
 
     /// Whether all have been taken.
@@ -52,6 +59,8 @@ impl Pace {
         self.due_at(self.next).saturating_duration_since(Instant::now())
     }
 }
+
+const SENDS_BETWEEN_READS: usize = 64;
 
 #[cfg(test)]
 mod tests {

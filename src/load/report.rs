@@ -59,6 +59,7 @@ impl Report {
         self.cpu.as_secs_f64() / self.elapsed.as_secs_f64()
     }
 
+    #[inline]
     pub(super) fn record(&mut self, latency: Duration) {
         self.latency.saturating_record(latency.as_nanos() as u64);
     }
@@ -112,3 +113,43 @@ impl fmt::Display for Errors {
 
 /// A minute, in nanoseconds: beyond every patience.
 const HIGHEST_LATENCY: u64 = 60_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_clean_until_anything_at_all_goes_wrong() {
+        assert!(Report::new().clean().is_ok());
+        let mishaps: [fn(&mut Errors) -> &mut u64; 5] = [
+            |errors| &mut errors.refused,
+            |errors| &mut errors.closed,
+            |errors| &mut errors.unexpected,
+            |errors| &mut errors.unsent,
+            |errors| &mut errors.unanswered,
+        ];
+        for mishap in mishaps {
+            let mut report = Report::new();
+            *mishap(&mut report.errors) = 1;
+            let Err(Error::Failed(errors)) = report.clone().clean() else { panic!("clean") };
+            assert_eq!(errors, report.errors);
+        }
+    }
+
+    #[test]
+    fn the_first_error_is_told_with_how_many_there_were() {
+        let mut errors = Errors { closed: 2, unanswered: 7, ..Errors::default() };
+        let counts = "0 refused, 2 closed, 0 unexpected, 0 unsent, 7 unanswered";
+        assert_eq!(errors.to_string(), counts);
+        errors.note(|| "a mishap".into());
+        errors.note(|| "another".into());
+        assert_eq!(errors.to_string(), format!("{counts}; the first: a mishap"));
+    }
+
+    #[test]
+    fn rates_are_by_the_time_that_passed() {
+        let elapsed = Duration::from_secs(4);
+        let report = Report { received: 8, elapsed, cpu: elapsed / 2, ..Report::new() };
+        assert_eq!((report.rate(), report.busy()), (2.0, 0.5));
+    }
+}

@@ -9,18 +9,19 @@
 //! free for another at once.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use rustix::event::epoll;
 use slab::Slab;
 
-use super::client::{Client, Parting, upgrade_request};
-use super::frame::{close, masked_close};
-use super::message::{self, Script};
-use super::pace::Pace;
-use super::{Error, Load, Report, Stopwatch, event_data, wait};
+use super::Scenario;
+use crate::load::client::{Client, Parting, upgrade_request};
+use crate::load::frame::{close, masked_close};
+use crate::load::pace::Pace;
+use crate::load::poller::{Interest, Poller};
+use crate::load::run::Run;
+use crate::load::script::Script;
+use crate::load::{Error, Load, Report, message};
 
 /// Where visitors go, and what they join there with `{}`.
 #[derive(Debug, Clone, Copy)]
@@ -48,16 +49,12 @@ impl Load {
         at_once: usize,
         length: Duration,
     ) -> Result<Report, Error> {
-        let mut visits = Visits::begin(self, visit)?;
-        let end = visits.stopwatch.started + length;
-        loop {
-            while visits.under_way.len() < at_once && Instant::now() < end {
-                visits.enter(Instant::now())?;
-            }
-            if visits.under_way.is_empty() || !visits.go_on(visits.load.options.patience)? {
-                return Ok(visits.end());
-            }
-        }
+        // Of their own, whose numbers are not the clients'.
+        let poller = Poller::new()?;
+        let run = Run::begin(&poller, &self.options);
+        let end = run.started() + length;
+        let visits = Visits::new(visit, self.options.source);
+        Ok(run.drive(InTurn { visits, at_once, end })?)
     }
 
     /// The same, but `rate` visitors come every second, whether or not earlier ones have gone.
@@ -73,44 +70,76 @@ impl Load {
         rate: f64,
         length: Duration,
     ) -> Result<Report, Error> {
-        let max = Self::max_connections().saturating_sub(self.clients.len()).min(MAX_VISITORS);
-        let mut visits = Visits::begin(self, visit)?;
-        let mut pace = Pace::new(visits.stopwatch.started, rate, length);
-        loop {
-            while visits.under_way.len() < max
-                && let Some((_, due)) = pace.take()
-            {
-                visits.enter(due)?;
-            }
-            visits.report.behind = pace.behind;
-            if pace.is_over() && visits.under_way.is_empty() {
-                return Ok(visits.end());
-            }
-            let patience = visits.load.options.patience;
-            let is_full = visits.under_way.len() == max;
-            let pause = if is_full { patience } else { pace.pause(patience) };
-            if !visits.go_on(pause)? {
-                return Ok(visits.end());
-            }
-        }
+        let room = Self::max_connections().saturating_sub(self.clients.len());
+        let poller = Poller::new()?;
+        let run = Run::begin(&poller, &self.options);
+        let pace = Pace::new(run.started(), rate, length);
+        let visits = Visits::new(visit, self.options.source);
+        // Where there is room for none, it is for the kernel to say so.
+        Ok(run.drive(AtRate { visits, max: room.clamp(1, MAX_VISITORS), pace })?)
     }
 }
 
-/// All visits of a load.
-struct Visits<'a> {
-    load: &'a mut Load,
+/// Who has gone is replaced.
+struct InTurn {
+    visits: Visits,
+    at_once: usize,
+    /// Nobody comes from then on.
+    end: Instant,
+}
+
+impl Scenario for InTurn {
+    fn send_due(&mut self, run: &mut Run<'_>) -> io::Result<Duration> {
+        while self.visits.under_way.len() < self.at_once && Instant::now() < self.end {
+            self.visits.enter(run, Instant::now())?;
+        }
+        Ok(run.patience)
+    }
+
+    fn handle_ready(&mut self, run: &mut Run<'_>, visitor: usize) -> io::Result<()> {
+        self.visits.handle_ready(run, visitor);
+        Ok(())
+    }
+}
+
+/// Whether or not anybody has gone.
+struct AtRate {
+    visits: Visits,
+    max: usize,
+    pace: Pace,
+}
+
+impl Scenario for AtRate {
+    fn send_due(&mut self, run: &mut Run<'_>) -> io::Result<Duration> {
+        while self.visits.under_way.len() < self.max
+            && let Some((_, due)) = self.pace.take()
+        {
+            self.visits.enter(run, due)?;
+        }
+        run.report.behind = self.pace.behind;
+        let is_full = self.visits.under_way.len() == self.max;
+        Ok(if is_full { run.patience } else { self.pace.pause(run.patience) })
+    }
+
+    fn handle_ready(&mut self, run: &mut Run<'_>, visitor: usize) -> io::Result<()> {
+        self.visits.handle_ready(run, visitor);
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.pace.is_over()
+    }
+}
+
+/// Those who are under way, and what they say.
+struct Visits {
     server: SocketAddr,
-    /// Apart from the load's own: nothing comes for the clients that stay.
-    epoll: OwnedFd,
+    source: Ipv4Addr,
     request: String,
     script: Script,
     /// The visitor's Close, and the server's.
     closes: (Vec<u8>, Vec<u8>),
     under_way: Slab<Visitor>,
-    report: Report,
-    stopwatch: Stopwatch,
-    /// When a visitor last came or went.
-    progress: Instant,
 }
 
 struct Visitor {
@@ -123,99 +152,77 @@ enum Stage {
     Arriving,
     Joining,
     Leaving,
+    /// As one should.
+    Left,
 }
 
-impl<'a> Visits<'a> {
-    fn begin(load: &'a mut Load, visit: Visit<'_>) -> io::Result<Self> {
+impl Visits {
+    fn new(visit: Visit<'_>, source: Ipv4Addr) -> Self {
         let Visit { server, path, topic } = visit;
-        let stopwatch = Stopwatch::start();
-        Ok(Self {
-            load,
+        Self {
             server,
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            source,
             request: upgrade_request(server, path),
             script: Script::new(&message::join(topic, "{}"), 1, &message::joined(topic, "{}")),
             closes: (masked_close(1000), close(1000)),
             under_way: Slab::new(),
-            report: Report::new(),
-            progress: stopwatch.started,
-            stopwatch,
-        })
+        }
     }
 
     /// Lets another visitor come, who was due at `begun`.
-    fn enter(&mut self, begun: Instant) -> io::Result<()> {
-        let client = Client::connect(self.load.options.source, self.server, Parting::Graceful)?;
+    fn enter(&mut self, run: &mut Run<'_>, begun: Instant) -> io::Result<()> {
+        let client = Client::connect(self.source, self.server, Parting::Graceful)?;
         let socket = client.socket().expect("the client has just been made");
         let entry = self.under_way.vacant_entry();
         // At edges, so that nothing need be changed when there is nothing more to write.
-        let interest = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
-        epoll::add(&self.epoll, socket, event_data(entry.key()), interest)?;
+        run.poller.add(socket, entry.key(), Interest::IN | Interest::OUT | Interest::ET)?;
         entry.insert(Visitor { client, begun, stage: Stage::Arriving });
-        self.report.sent += 1;
-        self.progress = Instant::now();
+        run.ask(1, Instant::now());
+        run.expect(1);
         Ok(())
     }
 
-    /// Waits once, at most for `pause`, and does what has become possible.
-    ///
-    /// `false` when patience has ended: those under way are counted, and the load is over.
-    fn go_on(&mut self, pause: Duration) -> io::Result<bool> {
-        let events = wait(&self.epoll, &mut self.load.events, Some(pause))?;
-        for event in &events {
-            let index = event.data.u64() as usize;
-            if !self.proceed(index) {
-                let visitor = self.under_way.remove(index);
-                self.progress = Instant::now();
-                self.report.record(self.progress - visitor.begun);
-            }
+    /// Goes on with one visit, and counts it when it is over.
+    fn handle_ready(&mut self, run: &mut Run<'_>, visitor: usize) {
+        self.proceed(run, visitor);
+        if self.under_way[visitor].client.socket().is_none() {
+            let Visitor { begun, stage, .. } = self.under_way.remove(visitor);
+            run.report.record(begun.elapsed());
+            if matches!(stage, Stage::Left) { run.settle(1) } else { run.write_off(1) }
         }
-        self.load.events = events;
-        let patience = self.load.options.patience;
-        if self.under_way.is_empty() || self.progress.elapsed() < patience {
-            return Ok(true);
-        }
-        self.report.errors.unanswered += self.under_way.len() as u64;
-        self.report.errors.note(|| "visits did not come to their end".into());
-        Ok(false)
     }
 
-    /// Goes on with one visit as far as it goes; `false` when it is over.
-    fn proceed(&mut self, index: usize) -> bool {
-        let Self { load, request, script, closes, under_way, report, .. } = self;
-        let Visitor { client, stage, .. } = &mut under_way[index];
-        let (buffer, errors) = (&mut load.buffer, &mut report.errors);
+    /// Goes on with one visit as far as it goes. When it is over its client has no socket any more.
+    fn proceed(&mut self, run: &mut Run<'_>, visitor: usize) {
+        let Self { request, script, closes, under_way, .. } = self;
+        let Visitor { client, stage, .. } = &mut under_way[visitor];
+        let (buffer, errors) = (&mut run.buffer, &mut run.report.errors);
         match stage {
             Stage::Arriving => match client.proceed(request.as_bytes(), buffer) {
                 Ok(true) => {
                     *stage = Stage::Joining;
-                    client.send(&script.sent, errors)
+                    client.send(&script.sent, errors);
                 }
-                Ok(false) => true,
+                Ok(false) => {}
                 Err(error) => {
                     errors.refused += 1;
                     errors.note(|| error.to_string());
-                    false
+                    client.give_up();
                 }
             },
             Stage::Joining => {
                 if client.receive(buffer, &mut script.expected, errors) > 0 {
                     *stage = Stage::Leaving;
-                    return client.send(&closes.0, errors);
+                    client.send(&closes.0, errors);
                 }
-                client.is_open()
             }
             Stage::Leaving => {
-                let has_left = client.receive_close(&closes.1, buffer, errors);
-                report.received += u64::from(has_left);
-                client.is_open()
+                if client.receive_close(&closes.1, buffer, errors) {
+                    *stage = Stage::Left;
+                }
             }
+            Stage::Left => {}
         }
-    }
-
-    fn end(mut self) -> Report {
-        self.stopwatch.stop(&mut self.report);
-        self.report
     }
 }
 
@@ -224,10 +231,10 @@ const MAX_VISITORS: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Answers, LENGTH, PATH, PING};
-    use super::super::tests::{answers_to, phoenix, server, server_without_closes};
-    use super::super::{Errors, Options, text};
     use super::*;
+    use crate::load::test_server::{Answers, LENGTH, PATH, PING};
+    use crate::load::test_server::{answers_to, phoenix, server, server_without_closes};
+    use crate::load::{Errors, Options, text};
 
     fn visit(answers: Answers) -> (Load, Visit<'static>) {
         let patience = Duration::from_millis(500);

@@ -15,7 +15,6 @@ mod app;
 mod binary;
 mod checks;
 mod close;
-mod command;
 mod connecting;
 mod crowds;
 mod fields;

@@ -4,6 +4,8 @@
 //! [`ConnectionId`], received bytes are lent, and no descriptor and no pointer appears. The rings
 //! implement it here; the tests of `shard` implement it with sockets that misbehave on purpose.
 
+#![expect(unsafe_code, reason = "the kernel takes pointers and descriptors, here and nowhere else")]
+
 mod config;
 mod rings;
 

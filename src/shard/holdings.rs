@@ -4,6 +4,8 @@
 //! turn. These cost nothing until somebody asks, by a message that comes in like any other from
 //! outside, and so they can be all there are.
 
+#![expect(clippy::disallowed_methods, reason = "whoever asks waits, on a thread of his own")]
+
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 

@@ -11,6 +11,8 @@
 //!
 //! What channels do with messages is tested in `tests/channels`.
 
+#![expect(clippy::disallowed_methods, reason = "a test waits, and not for ever")]
+
 mod app;
 mod binary;
 mod checks;

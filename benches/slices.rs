@@ -3,6 +3,8 @@
 //! Somebody broadcasts to a crowd, and again when the last of it has heard, while a few clients in
 //! a room of their own speak at a fixed rate. See `README.md` beside this file.
 
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
+
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

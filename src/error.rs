@@ -43,12 +43,12 @@ pub enum Error {
     #[error("{0}")]
     Unfit(String),
     /// A shard's thread could not be started, or has ended.
-    #[error("shard {shard}: {reason}")]
+    #[error("shard {shard}: {source}")]
     Shard {
         /// Which shard.
         shard: usize,
-        /// What happened.
-        reason: String,
+        /// What happened; its own source is what the kernel said, where it has said something.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A panic in a channel must end that channel alone, which `panic = "abort"` makes impossible.
     #[error(
@@ -104,6 +104,17 @@ mod tests {
             let message = error.to_string();
             assert!(message.contains(&kernel) && message.contains(advice), "{message}");
         }
+    }
+
+    #[test]
+    fn what_became_of_a_shard_stays_behind_its_message() {
+        use std::error::Error as _;
+        let source = io::Error::from_raw_os_error(libc::EMFILE);
+        let kernel = source.to_string();
+        let error = Error::Shard { shard: 3, source: source.into() };
+        assert_eq!(error.to_string(), format!("shard 3: {kernel}"));
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        assert_eq!(source.and_then(io::Error::raw_os_error), Some(libc::EMFILE));
     }
 
     #[test]

@@ -87,6 +87,11 @@
 //!
 //! - `testing`: a Phoenix client and a server with a port for each shard, for tests of an application.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "unit tests: what ships is checked without them")
+)]
+
 #[cfg(not(target_os = "linux"))]
 compile_error!("simurgh runs on Linux only: it is built on io_uring");
 

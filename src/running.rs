@@ -98,6 +98,7 @@ struct SignalThread {
 }
 
 impl SignalThread {
+    #[expect(clippy::disallowed_methods, reason = "signals are waited for")]
     fn start(endpoint: Handle) -> Result<Self, Error> {
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
         let handle = signals.handle();

@@ -162,6 +162,7 @@ impl Counting {
 
 // SAFETY: every call is handed on to the system's allocator as it came, and counting neither
 // allocates nor unwinds.
+#[expect(unsafe_code, reason = "an allocator can be nothing else")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Self::count(layout.size());

@@ -7,6 +7,7 @@
 //! **void**.
 
 #![allow(dead_code, reason = "each bench uses its part of what all share")]
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 use std::error::Error;
 use std::fmt;

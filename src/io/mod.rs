@@ -4,6 +4,9 @@
 //! [`ConnectionId`], received bytes are lent, and no descriptor and no pointer appears. The rings
 //! implement it here; the tests of `shard` implement it with sockets that misbehave on purpose.
 
+#![expect(clippy::disallowed_methods, reason = "a shard's clock, sleep and thread are made here")]
+#![expect(unsafe_code, reason = "the kernel takes pointers and descriptors, here and nowhere else")]
+
 mod config;
 mod rings;
 

@@ -30,6 +30,8 @@
 //! What a load never does: answer pings, send heartbeats (so it is no client for more than a minute
 //! of silence), reconnect.
 
+#![expect(clippy::disallowed_methods, reason = "a load has a clock, and its tests have threads")]
+
 mod error;
 mod options;
 

@@ -3,6 +3,8 @@
 //! One for each endpoint, bounded in threads and queue. Threads start when they are needed and end
 //! when they were idle for a while. A panic of the work is its caller's error, not the pool's end.
 
+#![expect(clippy::disallowed_methods, reason = "its threads wait so that shards need not")]
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};

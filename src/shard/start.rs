@@ -54,16 +54,16 @@ pub(crate) fn start(plan: Plan) -> Result<Shards, Error> {
             Ok(thread) => running.threads.push(thread),
             Err(error) => {
                 running.stop();
-                return Err(failed(shard, &error));
+                return Err(failed(shard, error));
             }
         }
     }
     drop(ready);
     for _ in 0..shards {
-        let (shard, result) = readiness.recv().unwrap_or((0, Err("a shard ended".to_owned())));
-        if let Err(reason) = result {
+        let (shard, result) = readiness.recv().unwrap_or((0, Err("a shard ended".into())));
+        if let Err(source) = result {
             running.stop();
-            return Err(Error::Shard { shard, reason });
+            return Err(Error::Shard { shard, source });
         }
     }
     Ok(running)
@@ -79,7 +79,7 @@ pub(crate) fn assemble(
     let mut remotes = Vec::new();
     let mut inboxes = Vec::new();
     for shard in 0..shards {
-        let doorbell = Doorbell::new().map_err(|error| failed(shard, &error))?;
+        let doorbell = Doorbell::new().map_err(|error| failed(shard, error))?;
         let (remote, inbox) = Remote::new(shard, Arc::new(doorbell), limits);
         remotes.push(Arc::new(remote));
         inboxes.push(inbox);
@@ -106,7 +106,7 @@ async fn run(
     mounts: Arc<[Arc<dyn Blueprint>]>,
     listener: TcpListener,
     config: Config,
-    ready: mpsc::Sender<(usize, Result<(), String>)>,
+    ready: mpsc::Sender<(usize, Result<(), Cause>)>,
 ) {
     let index = parts.shard;
     let shared = parts.shared.clone();
@@ -116,7 +116,7 @@ async fn run(
     let rings = match Rings::new(&config, listener, doorbell) {
         Ok(rings) => rings,
         Err(error) => {
-            let _ = ready.send((index, Err(error.to_string())));
+            let _ = ready.send((index, Err(error.into())));
             return;
         }
     };
@@ -148,18 +148,74 @@ impl Shards {
         for (shard, thread) in self.threads.drain(..).enumerate() {
             if let Err(error) = thread.join() {
                 // The first is the cause, the others follow it.
-                result = result.and(Err(failed(shard, &error)));
+                result = result.and(Err(failed(shard, error)));
             }
         }
         result
     }
 }
 
-fn failed(shard: usize, error: &dyn std::error::Error) -> Error {
-    Error::Shard { shard, reason: error.to_string() }
+fn failed(shard: usize, cause: impl Into<Cause>) -> Error {
+    Error::Shard { shard, source: cause.into() }
 }
+
+/// Why a shard could not be started, or has ended.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The addresses that listeners listen at.
 pub(crate) fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_said_of_a_ring_is_behind_the_error() {
+        let mut config = Config::default();
+        config.first_queues.completion = 0;
+        let error = start(plan(None, config)).err().expect("a ring without a queue");
+        let kernel = std::io::Error::from_raw_os_error(libc::EINVAL);
+        assert_eq!(error.to_string(), format!("shard 0: cannot set up a ring: {kernel}"));
+        let source = error.source().and_then(|ring| ring.source()).expect("two are behind it");
+        let source = source.downcast_ref::<std::io::Error>().expect("what the kernel said");
+        assert_eq!(source.raw_os_error(), Some(libc::EINVAL));
+    }
+
+    #[test]
+    fn why_a_thread_did_not_start_is_behind_the_error() {
+        let error = start(plan(Some(100_000), Config::default())).err().expect("no such CPU");
+        let cause = cause(&error);
+        assert!(matches!(cause, io::Error::Thread { .. }), "{cause:?}");
+        assert_eq!(error.to_string(), format!("shard 0: {cause}"));
+    }
+
+    #[test]
+    fn a_panic_of_a_shard_is_behind_the_error() {
+        let (shared, _) = assemble(1, &Limits::default(), &Arc::default(), Vec::new()).unwrap();
+        let watch = Watch::start(Vec::new(), io::cpu::allowed()).unwrap();
+        let thread = io::spawn_shard(None, "careless", || async { panic!("with these words") });
+        let mut shards = Shards { shared, threads: vec![thread.unwrap()], _watch: watch };
+        let error = shards.join().unwrap_err();
+        assert!(matches!(cause(&error), io::Error::Panicked { .. }), "{error}");
+        assert_eq!(error.to_string(), "shard 0: shard careless panicked: with these words");
+    }
+
+    fn plan(cpu: Option<usize>, config: Config) -> Plan {
+        Plan {
+            mounts: Vec::new(),
+            routes: Arc::default(),
+            limits: Limits::default(),
+            listeners: vec![TcpListener::bind("127.0.0.1:0").unwrap()],
+            cpus: vec![cpu],
+            config,
+        }
+    }
+
+    fn cause(error: &Error) -> &io::Error {
+        error.source().and_then(|cause| cause.downcast_ref()).expect("an error of `io`")
+    }
 }

@@ -7,6 +7,8 @@
 //!
 //! The shard reads no clock for that. It pays two stores a turn and a load a callback.
 
+#![expect(clippy::disallowed_methods, reason = "a thread of its own, with a clock of its own")]
+
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};

@@ -12,6 +12,8 @@
 //! It numbers its references apart, `"j1"`, `"j2"` for joins and `"1"`, `"2"` for messages, so that
 //! a server that takes one for the other is caught by the first reply.
 
+#![expect(clippy::disallowed_methods, reason = "a test waits, and not for ever")]
+
 mod builder;
 mod client;
 mod websocket;

@@ -4,6 +4,8 @@
 //! one shard and on four. The channels that they run are in `channels`: actors that do what a
 //! script tells them, so that what a test makes happen stands in the test.
 
+#![expect(clippy::disallowed_methods, reason = "a test waits, and not for ever")]
+
 mod channels;
 mod doors;
 mod script;

@@ -16,6 +16,8 @@
 //! Each test plays its harm in a [`Scene`](scene::Scene), on one shard and on four. Chance decides
 //! what happens in which order; `SIMURGH_SEED` has a test decide as it did when it failed.
 
+#![expect(clippy::disallowed_methods, reason = "a test waits, and not for ever")]
+
 mod app;
 mod calm;
 mod scene;

@@ -4,6 +4,8 @@
 //! A test that needs further processes starts its own binary again, with a part to play: see
 //! `actor`. All of them share one machine, so each waits for the others: see `stage`.
 
+#![expect(clippy::disallowed_methods, reason = "a test waits, and not for ever")]
+
 mod actor;
 mod app;
 mod crowd;

@@ -11,11 +11,12 @@
 //!
 //! What channels do with messages is tested in `tests/channels`.
 
+#![expect(clippy::disallowed_methods, reason = "a test waits, and not for ever")]
+
 mod app;
 mod binary;
 mod checks;
 mod close;
-mod command;
 mod connecting;
 mod crowds;
 mod fields;

@@ -188,6 +188,7 @@ thread_local! {
 }
 
 #[cfg(feature = "testing")]
+#[expect(clippy::disallowed_methods, reason = "whoever asks waits, on a thread of his own")]
 impl Remote {
     /// Asks the shard what it holds. Nothing, if it has ended.
     ///

@@ -1,6 +1,7 @@
 //! How channels end: which frame the client sees, in which order, and what the channel sees of it.
 
 use serde_json::{Value, json};
+use simurgh::HandleError;
 use simurgh::testing::{Client, Message};
 
 use crate::doors::everywhere;
@@ -245,4 +246,20 @@ fn what_cannot_be_encoded_for_the_client_ends_the_channel() {
             }
         }
     });
+}
+
+/// A broadcast after the server has ended was told that its queues were full.
+#[test]
+fn who_speaks_to_a_server_that_has_ended_is_told_that_it_has() {
+    for shards in [1, 4] {
+        let endpoint = simurgh::demo::endpoint().shards(shards).listen("127.0.0.1:0");
+        let running = endpoint.start().unwrap();
+        let handle = running.handle();
+        handle.broadcast("room:lobby", "new_msg", ()).unwrap();
+        handle.shutdown();
+        running.join().unwrap();
+        for said in [handle.broadcast("room:lobby", "new_msg", ()), handle.disconnect("users:1")] {
+            assert!(matches!(said, Err(HandleError::Gone)), "{said:?} of {shards} shards");
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! What the server logs of its channels, and at which level.
 
 use std::convert::identity;
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
+use simurgh::Response;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::doors::on_new_servers;
@@ -132,4 +134,27 @@ fn what_goes_well_is_logged_at_debug_and_what_does_not_louder() {
         let connected = text.lines().filter(|line| line.contains("connected"));
         assert!(connected.into_iter().all(|line| line.contains(" DEBUG ")));
     });
+}
+
+/// The watch was asked about callbacks only: a route's handler left its report to the next callback
+/// that was polled in the same turn, and that one was named.
+#[test]
+fn a_route_that_holds_up_its_shard_is_named_itself() {
+    let logged = Logged::from_here();
+    let endpoint = simurgh::demo::endpoint().get("/holds-its-shard", |_| {
+        thread::sleep(Duration::from_millis(400));
+        Response::new(200).text("at last")
+    });
+    let running = endpoint.shards(1).listen("127.0.0.1:0").start().unwrap();
+    let mut connection = TcpStream::connect(running.local_addr()).unwrap();
+    // What comes in the same read is handled in the same turn.
+    let requests = "GET /holds-its-shard HTTP/1.1\r\nHost: here\r\n\r\n\
+                    GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: here\r\n\
+                    Connection: close\r\n\r\n";
+    connection.write_all(requests.as_bytes()).unwrap();
+    let mut answers = String::new();
+    connection.read_to_string(&mut answers).unwrap();
+    assert!(answers.starts_with("HTTP/1.1 200 ") && answers.contains("at last"), "{answers}");
+    logged.await_line(&[" WARN ", "a route's handler held up its shard", "/holds-its-shard"]);
+    assert_eq!(running.handle().counts()[0].holds, 1);
 }

@@ -13,6 +13,9 @@ mod line;
 mod outbox;
 mod send_queue;
 
+#[cfg(test)]
+mod model;
+
 use crate::io::{Io, Rest};
 use crate::message::{Encoding, LineId};
 use crate::protocol::phoenix::EncodeError;

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Every subscriber gets the broadcasts that were made while he was one, each once and in their
-//! order. Some are *ahead* of the others: who was [caught up](crate::shard::Core::catch_up) has had all
+//! order. Some are *ahead* of the others: who was [caught up](super::Topics::catch_up) has had all
 //! there are, and who has just joined is to have none of them. Whoever leaves is replaced by one of
 //! the same side of the cursor, so that nobody is passed over or served twice and no gap has to be
 //! kept.

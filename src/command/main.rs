@@ -11,7 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 ///
 /// Without a command it serves the demo, a chat, at http://127.0.0.1:4000/.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(name = "simurgh", version, args_conflicts_with_subcommands = true)]
 struct Command {
     #[command(subcommand)]
     action: Option<Action>,
@@ -115,12 +115,19 @@ fn log_filter(text: &str) -> Result<EnvFilter, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
     fn the_options_are_consistent() {
-        use clap::CommandFactory;
         Command::command().debug_assert();
+    }
+
+    #[test]
+    fn its_version_is_under_its_own_name_and_not_its_packages() {
+        let version = concat!("simurgh ", env!("CARGO_PKG_VERSION"), "\n");
+        assert_eq!(Command::command().render_version(), version);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::line::Place;
 use super::{Bounds, Lines, Room, Unsettled};
 use crate::io::{Completion, ConnectionId, Io, Rest, Unsent};
-use crate::message::{Encoding, LineId};
+use crate::message::Encoding;
 use crate::telemetry::{Tally, Telemetry};
 
 /// A kernel whose sockets take what they have room for.

@@ -90,11 +90,12 @@ pub struct Limits {
     pub terminate_timeout: Duration,
     /// Time for a client to answer our Close. Default 5 s. Past it: the TCP connection is closed.
     pub close_timeout: Duration,
-    /// Broadcasts waiting between one shard and another. Default 4,096. Past it: the broadcast
-    /// fails for that shard with [`Overloaded`](crate::BroadcastError::Overloaded), and the topic's
-    /// channels there are told ([`handle_gap`](crate::Channel::handle_gap)) or end.
+    /// What may wait between one shard and another: broadcasts, and what channels of the one send to
+    /// those of the other. Default 4,096. Past it: a broadcast fails for that shard with
+    /// [`Overloaded`](crate::BroadcastError::Overloaded), and the topic's channels there are told
+    /// ([`handle_gap`](crate::Channel::handle_gap)) or end; a message or a late reply is `Full`.
     pub max_mesh_queue: usize,
-    /// Bytes of the broadcasts waiting between one shard and another. Default 64 MiB, six of the
+    /// Bytes of what waits between one shard and another. Default 64 MiB, six of the
     /// largest that clients can cause. One that is larger goes when none waits. Past it: as for
     /// [`max_mesh_queue`](Self::max_mesh_queue).
     pub max_mesh_bytes: usize,

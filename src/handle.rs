@@ -78,7 +78,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`Overloaded`](BroadcastError::Overloaded) when a shard's queue is full.
+    /// As for [`broadcast`](Self::broadcast).
     pub fn disconnect(&self, id: &str) -> Result<(), HandleError> {
         self.broadcast(id, "disconnect", ())
     }

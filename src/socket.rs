@@ -56,7 +56,7 @@ pub trait SocketHandler: Sized + 'static {
     ///
     /// # Errors
     ///
-    /// [`Refused`] is answered with its status and body, 403 unless it says otherwise; any other
+    /// [`Refused`](crate::Refused) is answered with its status and body, 403 unless it says otherwise; any other
     /// error is logged and answered with 500.
     async fn connect(
         params: Self::Params,

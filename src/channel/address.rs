@@ -61,8 +61,8 @@ impl SocketRef {
     ///
     /// # Errors
     ///
-    /// When the answer can't be encoded for this client, or its shard's inbox is full or closed.
-    /// That the connection is gone is no error: nobody is left to be told.
+    /// When the answer can't be encoded for this client, or a queue on the way to its shard is full or
+    /// closed. That the connection is gone is no error: nobody is left to be told.
     pub fn reply(&self, status: &str, response: impl IntoPayload) -> Result<(), ReplyError> {
         shard::answer(&self.remote, &self.question, status, &response.into_payload()?)
     }
@@ -105,7 +105,7 @@ impl<C: Channel> Address<C> {
     ///
     /// # Errors
     ///
-    /// [`Full`](AddressError::Full) when the channel's mailbox or its shard's inbox is;
+    /// [`Full`](AddressError::Full) when the channel's mailbox is, or a queue on the way to its shard;
     /// [`Gone`](AddressError::Gone) when the channel has ended (as far as can be known from here)
     /// or the server has.
     pub fn send(&self, info: C::Info) -> Result<(), AddressError> {

@@ -109,7 +109,7 @@ pub trait Channel: Sized + 'static {
     ///
     /// # Errors
     ///
-    /// [`Refused`] is the error reply that the client gets; any other error is logged, and the
+    /// [`Refused`](crate::Refused) is the error reply that the client gets; any other error is logged, and the
     /// client is told `join crashed`.
     async fn join(topic: &Topic, params: Self::Params, cx: &mut Context<'_, Self>) -> Join<Self>;
 
@@ -156,7 +156,7 @@ pub trait Channel: Sized + 'static {
         Ok(())
     }
 
-    /// Handles what a timer or an [`Address`](crate::Address) sent. Unless written it is logged and dropped.
+    /// Handles what a timer or an [`Address`] sent. Unless written it is logged and dropped.
     ///
     /// # Errors
     ///

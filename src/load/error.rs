@@ -15,7 +15,7 @@ pub enum Error {
     TooMany {
         /// All that this load would have then.
         wanted: usize,
-        /// What [`Load::max_connections`] says.
+        /// What [`Load::max_connections`](super::Load::max_connections) says.
         max: usize,
     },
     /// The thread could not be pinned.
@@ -24,7 +24,7 @@ pub enum Error {
     /// The kernel refused something that is no client's fault.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The load went wrong; see [`Report::clean`].
+    /// The load went wrong; see [`Report::clean`](super::Report::clean).
     #[error("the load was not clean: {0}")]
     Failed(Errors),
 }

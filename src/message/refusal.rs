@@ -5,7 +5,7 @@ use super::payload::PayloadError;
 /// Why an [`Address`](crate::Address) could not be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// The mailbox or the shard's inbox is full.
+    /// The mailbox is full, or a queue on the way to its shard.
     #[error("the mailbox is full")]
     Full,
     /// The channel has ended, or the server has.
@@ -23,7 +23,7 @@ pub enum ReplyError {
     /// The reply can't be encoded for this client.
     #[error("{0}")]
     Encode(String),
-    /// The shard's inbox is full.
+    /// A queue on the way to the client's shard is full.
     #[error("the shard's inbox is full")]
     Full,
     /// The server has stopped.

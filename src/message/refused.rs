@@ -2,7 +2,8 @@
 
 use super::payload::{IntoPayload, Payload};
 
-/// A refusal that the client is told of: of a connection in [`SocketHandler::connect`], of a topic
+/// A refusal that the client is told of: of a connection in
+/// [`SocketHandler::connect`](crate::SocketHandler::connect), of a topic
 /// in [`Channel::join`](crate::Channel::join).
 ///
 /// ```

@@ -7,16 +7,21 @@ use std::time::{Duration, Instant};
 pub(crate) struct Clock {
     started: Instant,
     now: Instant,
+    seconds: u32,
+    seconds_begun: u32,
 }
 
 impl Clock {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { started: now, now }
+        Self { started: now, now, seconds: 0, seconds_begun: 0 }
     }
 
     /// A turn begins.
     pub(crate) fn set(&mut self, now: Instant) {
+        let since = now - self.started;
         self.now = now;
+        self.seconds = u32::try_from(since.as_secs()).unwrap_or(u32::MAX / 2);
+        self.seconds_begun = self.seconds + u32::from(since.subsec_nanos() > 0);
     }
 
     /// The instant of this turn.
@@ -28,20 +33,19 @@ impl Clock {
     /// The seconds since the shard has started that are over.
     #[inline]
     pub(crate) fn seconds(&self) -> u32 {
-        u32::try_from((self.now - self.started).as_secs()).unwrap_or(u32::MAX / 2)
+        self.seconds
     }
 
     /// The same, but one that has begun counts too. Time-outs are measured from here, so that they
     /// may be up to a second long but never short.
     #[inline]
     pub(crate) fn seconds_begun(&self) -> u32 {
-        let has_begun = (self.now - self.started).subsec_nanos() > 0;
-        self.seconds() + u32::from(has_begun)
+        self.seconds_begun
     }
 
     /// When the next second is over.
     pub(crate) fn next_second(&self) -> Instant {
-        self.started + Duration::from_secs(u64::from(self.seconds()) + 1)
+        self.started + Duration::from_secs(u64::from(self.seconds) + 1)
     }
 }
 

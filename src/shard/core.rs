@@ -1,4 +1,4 @@
-//! A shard's owners, side by side. Nothing is decided here.
+//! A shard's transports, and the hub with the owners beneath them. Nothing is decided here.
 
 use super::channels::Hub;
 use super::transport::Transport;

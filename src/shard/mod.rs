@@ -9,12 +9,13 @@
 //!
 //! The folders below stand one over the other in the order of their `mod` lines, `links` to other
 //! shards and threads beneath them all. Each owns its tables, and nobody else touches them; each says
-//! on its front page what it promises, and has a `check` that asserts it, which the simulation calls
-//! after every turn. **Down one calls; up one leaves a chore.**
+//! on its front page what it promises. What can be seen of that between two turns is asserted by a
+//! `check`, which the simulation calls after every turn, and debug builds while there is little to
+//! look at. **Down one calls; up one leaves a chore.**
 //!
 //! **The law**: while the application's code runs, no table is borrowed, and no connection, session
-//! or process goes. It runs in one place (`errands`); it asks by one way (`desk`); from other
-//! threads it comes in by one (`entry`). What would have to end meanwhile is noted (`chores`), and
+//! or process goes. Its callbacks run in one place (`errands`); on the shard's own thread they ask by
+//! one way (`desk`); what is for a shard from anywhere comes in by one (`entry`). What would have to end meanwhile is noted (`chores`), and
 //! what is the application's is buried, to be dropped when nobody stands on it.
 //!
 //! [`Shard::turn`] is the loop's one pass: it gathers what happened, acts on it, writes once and

@@ -3,9 +3,9 @@
 //! | told | at level |
 //! |---|---|
 //! | what the application or this server got wrong: crashes, what can't be encoded | error |
-//! | what somebody should look at: held shards, full queues of timers, late callbacks | warn |
-//! | who was refused, and closed for not reading | info |
-//! | who comes, joins and goes, and why | debug |
+//! | what somebody should look at: held shards, late callbacks, topics and versions of nobody | warn |
+//! | who was refused by the application, or closed for not reading | info |
+//! | who comes, joins and goes, and why; for whom there was no room | debug |
 //!
 //! Never a line a message.
 
@@ -215,7 +215,6 @@ impl Telemetry {
             overloaded,
             dropped,
             mesh_full,
-            deliveries,
             ..
         } = &*self.tally;
         match event {
@@ -297,7 +296,7 @@ impl Telemetry {
                 overloaded.add(1);
                 tracing::warn!("a channel's mailbox is full: a timer's message is lost");
             }
-            Event::Delivered(broadcasts) => deliveries.add(broadcasts as u64),
+            Event::Delivered(_) => unreachable!("told above"),
             Event::Dropped => dropped.add(1),
             Event::MeshFull => mesh_full.add(1),
             Event::BroadcastFailed { topic, event, error } => {

@@ -75,7 +75,7 @@ figures! {
     overdue,
     /// Callbacks that failed or panicked since the start.
     crashes,
-    /// Callbacks that held up the shard for more than 100 ms.
+    /// Callbacks, and handlers of plain routes, that held up the shard for more than 100 ms.
     holds,
     /// Messages and blocking work refused, and channels ended, because a queue was full.
     overloaded,
@@ -83,11 +83,11 @@ figures! {
     slow_readers,
     /// Frames of broadcasts dropped because their reader did not read.
     dropped,
-    /// Broadcasts that another shard's queue had no room for.
+    /// What another shard's queue had no room for: broadcasts, messages to channels, late replies.
     mesh_full,
     /// What other threads sent and the shard's inbox had no room for.
     inbox_full,
-    /// Broadcasts pushed to other shards.
+    /// Broadcasts, messages and late replies pushed to other shards.
     mesh_pushes,
     /// Broadcast frames queued for clients.
     deliveries,

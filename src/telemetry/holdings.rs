@@ -11,7 +11,7 @@
 pub struct Holdings {
     /// TCP connections, in any state.
     pub connections: usize,
-    /// Places that connections have been given, of those that the limits allow.
+    /// Places that connections have been given, those for whom there is no room among them.
     pub admissions: usize,
     /// Connections on their way to a socket: their request is awaited, or `connect` runs.
     pub handshakes: usize,

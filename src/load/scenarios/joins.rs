@@ -68,3 +68,41 @@ impl Scenario for Joins<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::test_server::{Answers, PATH, answers_to, server};
+    use crate::load::{Options, text};
+
+    /// What comes of it when seven join, three at a time.
+    fn join(answers: Answers) -> Report {
+        let patience = Duration::from_millis(500);
+        let mut load = Load::new(Options { patience, at_once: 3, ..Options::default() }).unwrap();
+        load.connect(server(answers), PATH, 7).unwrap().clean().unwrap();
+        load.join(|_| "room:1".into(), "{}", "{}").unwrap()
+    }
+
+    #[test]
+    fn so_many_at_a_time_ask_and_no_more_before_they_are_answered() {
+        let report = join(|_| Some(Default::default()));
+        assert_eq!((report.sent, report.received, report.errors.unanswered), (3, 0, 3));
+    }
+
+    #[test]
+    fn another_follows_who_is_turned_away() {
+        let report = join(|_| None);
+        assert_eq!((report.sent, report.received), (7, 0));
+        assert_eq!((report.errors.closed, report.errors.unanswered), (7, 7));
+    }
+
+    #[test]
+    fn a_refused_join_is_counted() {
+        let refuse = |said: &str| {
+            let reply = answers_to(said).0?;
+            Some((text(&reply.replace("ok", "error")), Vec::new()))
+        };
+        let report = join(refuse);
+        assert_eq!((report.received, report.errors.unexpected), (0, 3), "{}", report.errors);
+    }
+}

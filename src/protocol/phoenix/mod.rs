@@ -22,7 +22,7 @@ mod scan;
 mod text;
 
 mod version;
-pub(crate) use version::{Version, negotiate};
+pub(crate) use version::{Version, VersionError, negotiate};
 
 mod refs;
 pub(crate) use refs::{Ref, RefBuf};

@@ -214,7 +214,8 @@ impl Channels {
         }
     }
 
-    /// Has a process at rest stand in line if there is something for it to do.
+    /// Has a process stand in line, once, if there is something for it to do. Should a callback of it
+    /// run when its turn comes, it is passed over, and stands there again when that has ended.
     #[inline]
     pub(super) fn stand_in_line(&mut self, id: ProcessId) {
         let process = self.processes.known(id);

@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use super::cell::Cell;
-use crate::message::{ParamsError, ProcessId, Refused, Request, Topic};
+use crate::message::{Encoding, ParamsError, ProcessId, Refused, Request, Topic};
 use crate::protocol::http::Params;
+use crate::protocol::phoenix::{self, VersionError};
 
 /// A socket handler with its routes, on this shard.
 pub(crate) struct Mount {
@@ -26,6 +27,11 @@ impl Mount {
         self.routes.iter().enumerate().find_map(|(index, (pattern, _))| {
             Some((u8::try_from(index).ok()?, pattern.matches(topic)?))
         })
+    }
+
+    /// How messages are written of a client that asks for this version, of what the mount offers.
+    pub(crate) fn encoding(&self, vsn: Option<Option<&str>>) -> Result<Encoding, VersionError> {
+        phoenix::negotiate(vsn).map(Encoding::phoenix)
     }
 }
 

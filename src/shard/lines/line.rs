@@ -26,7 +26,7 @@ pub(super) struct Line {
     pub(super) heard: u32,
     pub(super) outbox: Outbox,
     pub(super) place: Place,
-    /// How its messages are written; of no meaning before it is open.
+    /// How its messages are written, while it is open.
     pub(super) encoding: Option<Encoding>,
 }
 

@@ -1,13 +1,14 @@
 //! Lines: what each client is owed, and the one door to it.
 //!
-//! A client's frames are queued on its [`Line`](line::Line) and written once, at the end of the turn.
+//! A client's frames are queued on its [`Line`] and written once, at the end of the turn.
 //! Who may be told what, and when, is for those above to say. Here is known how a line's messages
 //! are encoded, how much waits for it, and how much it has not taken although it was asked to.
 //!
-//! **Promises**, which [`Lines::check`] looks at: a line has one entry in a turn's batch at most;
-//! what it owes is the sum of what waits in its outbox; one that is blocked or goes on later is not
-//! in the batch. Whoever queues something is told at once when the line has more than it may
-//! ([`Room`]): nobody forgets to look, for it is what queueing returns.
+//! **Promises**: a line has one entry in a turn's batch at most, and none while it is blocked (a
+//! model test holds that against the sockets); what it owes is the sum of what waits in its outbox,
+//! and one that is open has its encoding (`check` looks at both). Whoever queues something is told
+//! at once when the line has more than it may ([`Room`]): nobody forgets to look, for it is what
+//! queueing returns.
 
 mod line;
 mod outbox;
@@ -102,12 +103,13 @@ impl Lines {
         (line.place, line.encoding) = (place, encoding);
     }
 
-    /// Something has come from a client: notes when, and says where it stands.
+    /// Something has come from a client: notes when, and says where it stands and, if it is open, how
+    /// its messages are written.
     #[inline]
-    pub(crate) fn hear(&mut self, id: LineId, second: u32) -> Option<Place> {
+    pub(crate) fn hear(&mut self, id: LineId, second: u32) -> Option<(Place, Option<Encoding>)> {
         let line = self.table.find(id)?;
         line.heard = second;
-        Some(line.place)
+        Some((line.place, line.encoding))
     }
 
     /// When something last came from a client, and where it stands.

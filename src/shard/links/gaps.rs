@@ -3,7 +3,7 @@
 //! A broadcast that finds a shard's queue full fails for that shard, and whoever made it is told
 //! so. The topic's channels there missed it and must know too, yet the queue that would tell them
 //! is the one that is full. So each shard has a second, shorter way in: the broadcasts that were
-//! missed, of which only topic and kind matter. Should even that be full, a flag says that nobody
+//! missed, of which only topic and event matter. Should even that be full, a flag says that nobody
 //! knows which, and then every channel of the shard is told.
 
 use std::sync::Arc;

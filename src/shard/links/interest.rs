@@ -110,6 +110,17 @@ impl OwnInterest {
         self.topics.len()
     }
 
+    /// Asserts that so many topics have subscribers here.
+    #[cfg(any(test, debug_assertions))]
+    pub(crate) fn check(&self, topics: usize) {
+        let counted: u32 = self.topics.values().sum();
+        let wanted = if self.table.is_shared() { topics } else { 0 };
+        assert_eq!(
+            counted as usize, wanted,
+            "topics with subscribers, and the marks they stand for"
+        );
+    }
+
     /// A topic got its first subscriber here.
     pub(crate) fn add(&mut self, topic: &str) {
         let table = &self.table;

@@ -181,7 +181,11 @@ impl Links {
         shard: usize,
         parcel: Parcel,
     ) -> Result<(), TrySendError<Parcel>> {
-        self.mesh.push(shard, parcel)
+        let sent = self.mesh.push(shard, parcel);
+        if sent.as_ref().is_err_and(TrySendError::is_full) {
+            self.telemetry.tell(Event::MeshFull);
+        }
+        sent
     }
 
     /// Takes what others have sent by the mesh, at most `max` of each.

@@ -2,7 +2,7 @@
 
 use crate::message::{Encoding, LineId};
 
-/// A topic of this shard, for as long as somebody holds it (see [`Topics::hold`]).
+/// A topic of this shard, for as long as somebody holds it (see [`Topics::hold`](super::Topics::hold)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TopicIndex(pub(super) u32);
 
@@ -39,7 +39,7 @@ pub(crate) enum Kind {
     Plain,
     /// A socket, subscribed to its id: the event `disconnect` closes it.
     Socket,
-    /// One of the above, of which the topic's [`Fanout`] says more: it has had broadcasts, or is not
+    /// One of the above, of which the topic's [`Fanout`](super::fanout::Fanout) says more: it has had broadcasts, or is not
     /// to have some, that others are still to get.
     Ahead,
 }

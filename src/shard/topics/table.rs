@@ -152,7 +152,7 @@ impl Topics {
     /// Asserts what is promised.
     pub(crate) fn check(&self) {
         assert_eq!(self.by_name.len(), self.entries.len(), "topics and their names");
-        let mut bytes = 0;
+        let (mut bytes, mut wanted) = (0, 0);
         for (name, &index) in &self.by_name {
             let topic = self.entries.get(index.0 as usize).expect("what has a name is there");
             assert_eq!(*name, topic.name);
@@ -160,9 +160,11 @@ impl Topics {
             topic.check();
             let waits = usize::from(topic.fanout.is_some());
             assert_eq!(self.slices.count(index), waits, "{name} stands in line if it must");
+            wanted += usize::from(!topic.is_empty());
             bytes += topic.fanout.as_ref().map_or(0, |fanout| fanout.bytes());
         }
         assert_eq!(self.slices.bytes(), bytes, "what is on its way to the topics");
+        self.interest.check(wanted);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::message::Encoding;
 /// A topic, its subscribers, and what is on its way to them.
 pub(super) struct Topic {
     pub(super) name: Rc<str>,
-    /// Processes that are joining or joined, and subscriptions.
+    /// Processes that are joining or joined, subscriptions, and sockets whose id it is.
     pub(super) holders: u32,
     subscribers: Vec<Subscriber>,
     /// How many of them take frames past any channel, by encoding.

@@ -21,7 +21,8 @@ use crate::shard::lines::{Place, Progress};
 use crate::telemetry::Event;
 
 impl Transport {
-    /// Ends a connection: the one way to go for whatever reason of ours.
+    /// Ends a connection for a reason of ours, which says how its client is told. Those that are
+    /// answered instead are told by their answer, and [leave](Self::leave).
     pub(crate) fn end(&mut self, hub: &mut Hub, id: ConnectionId, reason: EndReason) {
         let Some(place) = hub.lines.place(id.into()) else { return };
         let stop =

@@ -7,7 +7,7 @@
 //!                    └──refused──▶ the next request
 //! ```
 //!
-//! `admission` lets clients in. Their bytes are [read](Reading) by where the connection has come to:
+//! `admission` lets clients in. Their bytes are [read](reading::Reading) by where the connection has come to:
 //! `requests` reads heads, `connecting` acts on what `connect` has decided, `websocket` takes
 //! messages out of an open socket's bytes, and `endings` waits for the client's Close. Whose time is
 //! over is told by `deadlines`.

@@ -24,10 +24,11 @@ impl Transport {
         id: ConnectionId,
         bytes: &'b mut [u8],
     ) -> Option<Reading<'b>> {
-        match hub.lines.hear(id.into(), hub.clock.seconds_begun())? {
+        let (place, encoding) = hub.lines.hear(id.into(), hub.clock.seconds_begun())?;
+        match place {
             Place::Open(session) => {
                 let line = LineId::from(id);
-                let encoding = hub.lines.encoding(line).expect("it is open");
+                let encoding = encoding.expect("what is open has an encoding");
                 let begun = self.unfinished.take_message(id);
                 let limits = self.bounds.websocket;
                 Some(Reading::Frames(Frames::new(line, session, encoding, begun, bytes, limits)))

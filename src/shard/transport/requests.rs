@@ -7,9 +7,8 @@ use super::errand::{Connecting, Errand, Goodbye, Read, RouteCall};
 use super::table::{Stage, Step, Transport};
 use super::unfinished::Mark;
 use crate::io::ConnectionId;
-use crate::message::{Encoding, EndReason, Request, Response, Stop};
+use crate::message::{EndReason, Request, Response, Stop};
 use crate::protocol::http::{self, Param};
-use crate::protocol::phoenix;
 use crate::shard::channels::{Hub, Mount};
 use crate::shard::lines::Place;
 use crate::shard::links::Alarm;
@@ -209,8 +208,8 @@ impl Transport {
             Param::Text(text) => Some(text.as_str()),
             Param::List(_) | Param::Map(_) => None,
         });
-        let encoding = match phoenix::negotiate(vsn) {
-            Ok(version) => Encoding::phoenix(version),
+        let encoding = match mount.encoding(vsn) {
+            Ok(encoding) => encoding,
             Err(error) => {
                 hub.telemetry.tell(Event::VersionRefused { peer, error: &error });
                 return Handled::Answer(Response::new(403));

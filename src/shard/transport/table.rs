@@ -186,7 +186,7 @@ impl Arriving {
 /// For tests.
 #[cfg(any(test, feature = "testing"))]
 impl Transport {
-    /// Places that connections have been given, of those that the limits allow.
+    /// Places that connections have been given, those for whom there is no room among them.
     pub(crate) fn admissions(&self) -> usize {
         self.admissions.len()
     }

@@ -158,7 +158,7 @@ impl Hub {
                 topics.receive(&broadcast, from, &mut crowd);
             }
             Parcel::Info(info) => {
-                if self.send_info(*info) == Err(AddressError::Full) {
+                if self.send_info(*info).is_err() {
                     self.telemetry.tell(Event::Overloaded);
                 }
             }

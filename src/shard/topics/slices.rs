@@ -50,20 +50,9 @@ impl Slices {
     }
 }
 
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, debug_assertions))]
 impl Slices {
-    /// How many topics are served in slices now.
-    pub(super) fn len(&self) -> usize {
-        self.topics.len()
-    }
-
-    /// Bytes of all broadcasts that are on their way.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// How often a topic stands in line.
-    #[cfg(any(test, debug_assertions))]
     pub(super) fn count(&self, topic: TopicIndex) -> usize {
         self.topics.iter().filter(|waiting| **waiting == topic).count()
     }

@@ -119,21 +119,23 @@ impl Topics {
 }
 
 /// For tests.
-#[cfg(any(test, feature = "testing"))]
 impl Topics {
     /// Entries of all topics' subscribers.
+    #[cfg(any(test, debug_assertions, feature = "testing"))]
     pub(crate) fn subscribers(&self) -> usize {
         self.entries.iter().map(|(_, topic)| topic.subscribers().len()).sum()
     }
 
     /// Parts of the interest table that this shard has marked.
+    #[cfg(feature = "testing")]
     pub(crate) fn interests(&self) -> usize {
         self.interest.len()
     }
 
     /// Topics that are served in slices now, and the bytes of what is on its way.
+    #[cfg(feature = "testing")]
     pub(crate) fn fanouts(&self) -> (usize, usize) {
-        (self.slices.len(), self.slices.bytes())
+        (self.slices.topics.len(), self.slices.bytes)
     }
 }
 
@@ -163,7 +165,7 @@ impl Topics {
             wanted += usize::from(!topic.is_empty());
             bytes += topic.fanout.as_ref().map_or(0, |fanout| fanout.bytes());
         }
-        assert_eq!(self.slices.bytes(), bytes, "what is on its way to the topics");
+        assert_eq!(self.slices.bytes, bytes, "what is on its way to the topics");
         self.interest.check(wanted);
     }
 }

@@ -24,15 +24,10 @@ impl Admissions {
     }
 }
 
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, debug_assertions, feature = "testing"))]
 impl Admissions {
     /// All of them.
     pub(super) fn len(&self) -> usize {
         self.admitted + self.refused
-    }
-
-    #[cfg(any(test, debug_assertions))]
-    pub(super) fn refused(&self) -> usize {
-        self.refused
     }
 }

@@ -32,7 +32,7 @@ impl Transport {
         assert_eq!((arriving, leaving), (self.arriving.len(), self.leaving.len()), "places");
         assert_eq!(self.admissions.len(), hub.lines.len(), "admitted and refused");
         let refused = self.leaving.iter().filter(|(_, leaving)| leaving.was_refused).count();
-        assert_eq!(self.admissions.refused(), refused, "refused");
+        assert_eq!(self.admissions.refused, refused, "refused");
         self.unfinished.check(heads);
     }
 }

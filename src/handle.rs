@@ -80,7 +80,7 @@ impl Handle {
     ///
     /// As for [`broadcast`](Self::broadcast).
     pub fn disconnect(&self, id: &str) -> Result<(), HandleError> {
-        self.broadcast(id, "disconnect", ())
+        self.broadcast(id, Broadcast::DISCONNECT, ())
     }
 
     /// Closes all sockets (code 1012, service restart), lets their channels terminate, and ends.

@@ -46,6 +46,14 @@ impl Broadcast {
         Self::new(topic, event, Payload::empty(), None)
     }
 
+    /// The event that closes a socket, broadcast on its id.
+    pub(crate) const DISCONNECT: &str = "disconnect";
+
+    /// Whether it closes the sockets whose id its topic is.
+    pub(crate) fn is_disconnect(&self) -> bool {
+        self.event() == Self::DISCONNECT
+    }
+
     /// The topic it was made on.
     pub fn topic(&self) -> &str {
         &self.0.topic

@@ -39,6 +39,6 @@ pub use refusal::{AddressError, ReplyError};
 pub use refused::Refused;
 pub use request::Request;
 pub use response::Response;
-pub(crate) use response::{PlainRoute, segments};
+pub(crate) use response::{Handle, PlainRoute, segments};
 pub use stop::Stop;
 pub use topic::Topic;

@@ -7,8 +7,11 @@ use super::request::Request;
 /// A plain route.
 pub(crate) struct PlainRoute {
     pub(crate) path: Vec<String>,
-    pub(crate) handle: Arc<dyn Fn(&Request) -> Response + Send + Sync>,
+    pub(crate) handle: Handle,
 }
+
+/// What answers a plain route's requests.
+pub(crate) type Handle = Arc<dyn Fn(&Request) -> Response + Send + Sync>;
 
 /// An HTTP answer of a plain route.
 ///

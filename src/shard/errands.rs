@@ -172,8 +172,7 @@ impl Local {
 
     /// Calls a plain route's handler.
     fn run_route(&self, call: &RouteCall) {
-        let handle = &self.routes[call.route].handle;
-        let answered = panics::catch(|| handle(&call.request));
+        let answered = panics::catch(|| (call.handle)(&call.request));
         let mut core = self.core.borrow_mut();
         let Core { transport, hub } = &mut *core;
         let path = call.request.path();

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::links::{Here, Remote, Shared};
-use crate::message::PlainRoute;
 
 /// A shard as the code on its thread sees it.
 pub(crate) struct Local {
@@ -15,7 +14,6 @@ pub(crate) struct Local {
     pub(super) shared: Arc<Shared>,
     /// What its wakers find of it while it is borrowed.
     pub(super) here: Here,
-    pub(super) routes: Arc<[PlainRoute]>,
 }
 
 impl Local {

@@ -132,12 +132,11 @@ impl<I: Io> Shard<I> {
             clock: Clock::new(io.now()),
             telemetry: telemetry.clone(),
         };
-        let transport = Transport::new(&limits, routes.clone());
+        let transport = Transport::new(&limits, routes);
         let local = Rc::new(Local {
             core: RefCell::new(Core { transport, hub }),
             shared,
             here: Here::new(remote),
-            routes,
         });
         let desk = Desk::new(&local);
         let mounts: Rc<[Mount]> =
@@ -371,12 +370,8 @@ impl<I: Io> Shard<I> {
         let mut core = self.local.core.borrow_mut();
         let (values, futures) = (core.hub.channels.take_dead(), core.transport.take_dead());
         drop(core);
-        for value in values {
-            discard(value, &self.telemetry);
-        }
-        for future in futures {
-            discard(future, &self.telemetry);
-        }
+        discard(values, &self.telemetry);
+        discard(futures, &self.telemetry);
     }
 }
 
@@ -390,11 +385,13 @@ fn publish(hub: &Hub) {
     tally.inbox_full.set(hub.links.remote().refused());
 }
 
-/// Drops a value of the application's. Its own `drop` may panic, and that must not be the server's
-/// end. Each value by itself: a second panic while the first unwinds would be.
-fn discard<T>(value: T, telemetry: &Telemetry) {
-    if let Err(error) = panics::catch(|| drop(value)) {
-        telemetry.tell(Event::DropCrashed { error });
+/// Drops values of the application's. A `drop` of its own may panic, and that must not be the
+/// server's end. Each value by itself: a second panic while the first unwinds would be.
+fn discard<T>(values: impl IntoIterator<Item = T>, telemetry: &Telemetry) {
+    for value in values {
+        if let Err(error) = panics::catch(|| drop(value)) {
+            telemetry.tell(Event::DropCrashed { error });
+        }
     }
 }
 
@@ -406,13 +403,9 @@ impl<I> Drop for Shard<I> {
         let mounts = core.hub.channels.set_mounts(Rc::new([]));
         let (values, futures) = (core.hub.channels.take_all(), core.transport.take_all());
         drop(core);
-        for value in values {
-            discard(value, &self.telemetry);
-        }
-        for future in futures {
-            discard(future, &self.telemetry);
-        }
-        discard(mounts, &self.telemetry);
+        discard(values, &self.telemetry);
+        discard(futures, &self.telemetry);
+        discard([mounts], &self.telemetry);
         self.local.shared.count_end();
     }
 }

@@ -29,16 +29,9 @@ impl Hub {
         event: &str,
         payload: &Payload,
     ) -> Result<(), EncodeError> {
-        self.catch_up_process(id);
-        let Self { channels, topics, lines, .. } = self;
-        let Some(process) = channels.processes.find(id) else { return Ok(()) };
-        let topic = topics.name(process.topic);
-        let room = lines.write(process.line, |encoding, out| {
-            encoding.push(out, (process.join_ref.as_ref(), Ref::NULL), topic, event, payload)
-        })?;
-        let line = process.line;
-        self.see_to(line, room);
-        Ok(())
+        self.speak(id, |encoding, out, join_ref, topic| {
+            encoding.push(out, (join_ref, Ref::NULL), topic, event, payload)
+        })
     }
 
     #[inline]
@@ -49,15 +42,26 @@ impl Hub {
         status: &str,
         response: &Payload,
     ) -> Result<(), EncodeError> {
+        self.speak(id, |encoding, out, join_ref, topic| {
+            let refs = (join_ref, message_ref.as_ref());
+            encoding.reply(out, refs, topic.into(), status, response)
+        })
+    }
+
+    /// Queues a frame of a process for its client, behind what was broadcast to it before. `encode`
+    /// is told the process' `join_ref` and its topic.
+    #[inline]
+    fn speak(
+        &mut self,
+        id: ProcessId,
+        encode: impl FnOnce(Encoding, &mut Vec<u8>, Ref<'_>, &str) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
         self.catch_up_process(id);
         let Self { channels, topics, lines, .. } = self;
         let Some(process) = channels.processes.find(id) else { return Ok(()) };
-        let topic = topics.name(process.topic);
-        let room = lines.write(process.line, |encoding, out| {
-            let refs = (process.join_ref.as_ref(), message_ref.as_ref());
-            encoding.reply(out, refs, (&**topic).into(), status, response)
-        })?;
-        let line = process.line;
+        let (line, topic) = (process.line, topics.name(process.topic));
+        let room = lines
+            .write(line, |encoding, out| encode(encoding, out, process.join_ref.as_ref(), topic))?;
         self.see_to(line, room);
         Ok(())
     }

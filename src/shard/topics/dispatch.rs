@@ -52,14 +52,14 @@ impl Topics {
         let mut told = std::collections::HashSet::new();
         for broadcast in gaps.take() {
             let Some(topic) = self.find(broadcast.topic()) else { continue };
-            if told.insert(topic) || broadcast.event() == DISCONNECT {
+            if told.insert(topic) || broadcast.is_disconnect() {
                 self.tell_gap(topic, &broadcast, audience);
             }
         }
         if gaps.take_unknown() {
             for topic in self.indices() {
                 // Sockets whose id the missed one may have been: rather closed than left open.
-                let unknown = Broadcast::bare(self.name(topic), DISCONNECT);
+                let unknown = Broadcast::bare(self.name(topic), Broadcast::DISCONNECT);
                 self.tell_gap(topic, &unknown, audience);
             }
         }
@@ -139,7 +139,7 @@ pub(super) fn serve(
 ) -> Result<(), EncodeError> {
     let message = &outgoing.message;
     match subscriber.kind {
-        Kind::Socket if message.event() == DISCONNECT => audience.disconnect(subscriber.line),
+        Kind::Socket if message.is_disconnect() => audience.disconnect(subscriber.line),
         Kind::Socket => {}
         _ if outgoing.is_gap => audience.mail(subscriber, Delivery::Gap, message),
         Kind::Intercepting if audience.intercepts(subscriber, message.event()) => {
@@ -172,9 +172,6 @@ pub(super) fn serve_all<'a>(
         }
     }
 }
-
-/// The event that closes a socket, broadcast on its id.
-const DISCONNECT: &str = "disconnect";
 
 /// How far ahead of the subscriber being served a client's line is asked for: about what memory
 /// takes, in subscribers served from the cache.

@@ -95,7 +95,7 @@ impl Fanout {
         let has_begun = self.cursor > 0 && self.wave == self.broadcasts.len();
         let Some(last) = self.broadcasts.back_mut() else { return false };
         // Sockets look at the event, and go by this one.
-        let closes_more = missed.event() == "disconnect" && last.message.event() != "disconnect";
+        let closes_more = missed.is_disconnect() && !last.message.is_disconnect();
         if !last.is_gap || has_begun || closes_more {
             return false;
         }

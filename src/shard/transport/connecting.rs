@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use super::errand::Connecting;
-use super::table::{Stage, Step, Transport};
+use super::table::{Stage, Transport};
 use crate::io::ConnectionId;
-use crate::message::{Response, Stop};
+use crate::message::Response;
 use crate::protocol::http;
 use crate::shard::channels::{ConnectFailure, Connected, Hub, Opening};
 use crate::shard::lines::Place;
@@ -97,15 +97,10 @@ impl Transport {
     /// something already: that may be frames of an upgrade it took for granted.
     fn respond_and_go_on(&mut self, hub: &mut Hub, connecting: &Connecting, response: &Response) {
         let id = connecting.id;
-        let Some(place) = self.deciding(hub, id) else { return };
-        let keep_alive = connecting.keep_alive && self.unfinished.kept_bytes(id) == 0;
-        self.respond(hub, id, response, false, keep_alive);
-        if !keep_alive {
-            return self.leave(hub, id, Step::Shutdown, &Stop::Closed);
+        if self.deciding(hub, id).is_some() {
+            let keep_alive = connecting.keep_alive && self.unfinished.kept_bytes(id) == 0;
+            self.answer(hub, id, response, false, keep_alive);
         }
-        self.arriving[place as usize].deadline =
-            hub.clock.seconds_begun() + self.bounds.head_timeout;
-        self.await_request(place);
     }
 
     /// Where a client stands whose `connect` was polled.

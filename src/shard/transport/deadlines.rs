@@ -2,7 +2,7 @@
 
 use super::table::{Bounds, Step, Transport};
 use crate::io::ConnectionId;
-use crate::message::{EndReason, Response, Stop};
+use crate::message::{EndReason, Response};
 use crate::shard::channels::Hub;
 use crate::shard::lines::Place;
 use crate::telemetry::Event;
@@ -45,8 +45,7 @@ impl Transport {
                     self.end(hub, id, EndReason::SlowRequest);
                 } else {
                     hub.telemetry.tell(Event::RequestTooSlow { peer });
-                    self.respond(hub, id, &Response::new(408), false, false);
-                    self.leave(hub, id, Step::Shutdown, &Stop::Closed);
+                    self.answer(hub, id, &Response::new(408), false, false);
                 }
             }
             Place::Leaving(place) => {

@@ -27,21 +27,20 @@ impl Transport {
         let Some(place) = hub.lines.place(id.into()) else { return };
         let stop =
             if matches!(reason, EndReason::Draining) { Stop::Draining } else { Stop::Closed };
-        match (reason.farewell(), place) {
+        let farewell = reason.farewell();
+        if let (Farewell::Close(_), Place::Leaving(_)) = (farewell, place) {
+            // It is on its way out already, and what it is told there stands.
+            return;
+        }
+        hub.telemetry.tell(Event::Ending(&reason));
+        match (farewell, place) {
             (Farewell::Close(code), Place::Open(_)) => {
-                hub.telemetry.tell(Event::Ending(&reason));
                 self.close(hub, id, code, Step::AwaitClose, &stop);
             }
             (Farewell::Fail(code), Place::Open(_)) => {
-                hub.telemetry.tell(Event::Ending(&reason));
                 self.close(hub, id, code, Step::Shutdown, &stop);
             }
-            // It is on its way out already, and what it is told there stands.
-            (Farewell::Close(_), Place::Leaving(_)) => {}
-            _ => {
-                hub.telemetry.tell(Event::Ending(&reason));
-                self.drop_connection(hub, id);
-            }
+            _ => self.drop_connection(hub, id),
         }
     }
 
@@ -191,7 +190,7 @@ impl Transport {
         match place {
             Place::Open(session) => hub.end_session(session, reason),
             Place::Arriving(place) => {
-                if let Stage::Connecting(connecting) = self.take_arriving(place).stage {
+                if let Stage::Connecting(connecting) = self.take_arriving(place) {
                     self.dead.push(connecting.connect);
                 }
             }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::io::ConnectionId;
-use crate::message::{Encoding, Request};
+use crate::message::{Encoding, Handle, Request};
 use crate::protocol::http::{AcceptKey, UpgradeError};
 use crate::protocol::phoenix;
 use crate::protocol::websocket::{CloseCode, Error};
@@ -43,8 +43,7 @@ pub(crate) struct Connecting {
 /// A plain route's handler that is to be called.
 pub(crate) struct RouteCall {
     pub(crate) id: ConnectionId,
-    /// Its place among the routes.
-    pub(crate) route: usize,
+    pub(crate) handle: Handle,
     pub(crate) request: Request,
     pub(super) is_head: bool,
     pub(super) keep_alive: bool,

@@ -91,12 +91,9 @@ impl Transport {
     }
 
     /// A request is awaited from here on, behind all others of whom one is.
-    pub(super) fn await_request(&mut self, place: u32) {
-        let arriving = &mut self.arriving[place as usize];
-        if let Stage::Head(mark) = arriving.stage {
-            self.unfinished.forget_head(mark);
-        }
-        arriving.stage = Stage::Head(self.unfinished.await_head(arriving.id));
+    fn await_request(&mut self, place: u32) {
+        let mark = self.unfinished.await_head(self.arriving[place as usize].id);
+        self.set_stage(place, Stage::Head(mark));
     }
 
     pub(super) fn read_request(
@@ -118,8 +115,7 @@ impl Transport {
                 hub.telemetry.tell(Event::RequestRefused { peer, error: &error, is_size });
                 let response = Response::new(error.status()).text(format!("{error}\n"));
                 requests.is_over = true;
-                self.respond(hub, id, &response, false, false);
-                self.leave(hub, id, Step::Shutdown, &Stop::Closed);
+                self.answer(hub, id, &response, false, false);
                 return Read::Over(Goodbye::None);
             }
         };
@@ -148,11 +144,7 @@ impl Transport {
                 let early = requests.bytes.as_slice()[requests.position..].to_vec();
                 self.unfinished.keep_bytes(id, early, None);
                 requests.position = requests.bytes.as_slice().len();
-                let arriving = &mut self.arriving[requests.place as usize];
-                if let Stage::Head(mark) = arriving.stage {
-                    self.unfinished.forget_head(mark);
-                }
-                arriving.stage = Stage::Deciding;
+                self.set_stage(requests.place, Stage::Deciding);
                 Read::Errand(errand)
             }
         }
@@ -241,7 +233,7 @@ impl Transport {
         bytes: &[u8],
         peer: SocketAddr,
     ) -> Handled {
-        let Some(route) = self.routes.iter().position(|route| route.path == *path) else {
+        let Some(route) = self.routes.iter().find(|route| route.path == *path) else {
             return Handled::Answer(Response::new(404));
         };
         if head.method != "GET" && head.method != "HEAD" {
@@ -249,7 +241,7 @@ impl Transport {
         }
         Handled::Errand(Errand::Route(RouteCall {
             id,
-            route,
+            handle: route.handle.clone(),
             request: to_request(head, bytes, peer),
             is_head: head.method == "HEAD",
             keep_alive: head.keep_alive(),
@@ -261,8 +253,9 @@ impl Transport {
         self.answer(hub, call.id, response, call.is_head, call.keep_alive);
     }
 
-    /// Answers a request; if not the last, another is awaited.
-    fn answer(
+    /// Answers a request, or says why there will be no answer. If it is not the last, another is
+    /// awaited.
+    pub(super) fn answer(
         &mut self,
         hub: &mut Hub,
         id: ConnectionId,
@@ -281,7 +274,7 @@ impl Transport {
     }
 
     /// Queues an HTTP answer.
-    pub(super) fn respond(
+    fn respond(
         &mut self,
         hub: &mut Hub,
         id: ConnectionId,

@@ -166,14 +166,20 @@ impl Transport {
         Place::Arriving(u32::try_from(self.arriving.insert(arriving)).expect("places fit u32"))
     }
 
-    /// Takes somebody out of those who arrive, with all that is kept of him but what he has begun to
-    /// say.
-    pub(super) fn take_arriving(&mut self, place: u32) -> Arriving {
-        let arriving = self.arriving.remove(place as usize);
-        if let Stage::Head(mark) = arriving.stage {
+    /// Somebody who arrives has come to another stage; gives back the one before.
+    pub(super) fn set_stage(&mut self, place: u32, stage: Stage) -> Stage {
+        let before = std::mem::replace(&mut self.arriving[place as usize].stage, stage);
+        if let Stage::Head(mark) = before {
             self.unfinished.forget_head(mark);
         }
-        arriving
+        before
+    }
+
+    /// Takes somebody out of those who arrive, and gives back the stage he had come to.
+    pub(super) fn take_arriving(&mut self, place: u32) -> Stage {
+        let stage = self.set_stage(place, Stage::Deciding);
+        self.arriving.remove(place as usize);
+        stage
     }
 }
 

@@ -84,6 +84,13 @@ pub struct Limits {
     /// a reader. Past it: as for [`max_mailbox`](Self::max_mailbox). One message is always let in
     /// where less than this waits, and one broadcast where none does.
     pub max_mailbox_bytes: usize,
+    /// How long a client is not read because what it says goes where much waits already: to a
+    /// channel that is busy, to another shard, to the subscribers of a topic. Its messages wait in
+    /// the kernel and then at the client meanwhile, so that nothing is lost; its heartbeats wait
+    /// behind them. Default 10 s, a third of what stock clients wait for the answer to one. Past it:
+    /// as for [`max_mailbox`](Self::max_mailbox) and [`max_mesh_queue`](Self::max_mesh_queue). With
+    /// zero nobody waits.
+    pub hold_timeout: Duration,
     /// Time that a channel has to end, from when its connection goes or the server stops, or from
     /// its own `terminate`: for the callback that runs then and for `terminate` together. Default
     /// 5 s, as Phoenix. Past it: future and state are dropped.
@@ -93,7 +100,10 @@ pub struct Limits {
     /// What may wait between one shard and another: broadcasts, and what channels of the one send to
     /// those of the other. Default 4,096. Past it: a broadcast fails for that shard with
     /// [`Overloaded`](crate::BroadcastError::Overloaded), and the topic's channels there are told
-    /// ([`handle_gap`](crate::Channel::handle_gap)) or end; a message or a late reply is `Full`.
+    /// ([`handle_gap`](crate::Channel::handle_gap)); a message or a late reply is `Full`. Clients'
+    /// own messages wait before it comes to that ([`hold_timeout`](Self::hold_timeout)). In one turn
+    /// a shard's callbacks may make as many broadcasts, on however many shards: who makes more gets
+    /// [`Backlog`](crate::BroadcastError::Backlog).
     pub max_mesh_queue: usize,
     /// Bytes of what waits between one shard and another. Default 64 MiB, six of the
     /// largest that clients can cause. One that is larger goes when none waits. Past it: as for
@@ -135,6 +145,7 @@ impl Default for Limits {
             max_send_queue: 16 << 20,
             max_mailbox: 1_000,
             max_mailbox_bytes: 16 << 20,
+            hold_timeout: Duration::from_secs(10),
             terminate_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
             max_mesh_queue: 4_096,

@@ -192,14 +192,46 @@ pub trait Channel: Sized + 'static {
 
     /// Hears that at least one broadcast of `topic`, its own or one it subscribed to, did not reach
     /// this channel and its client: because a queue on the way to its shard was full, or because the
-    /// client does not read and the channel is [`LOSSY`](Channel::LOSSY). Unless written it ends the
-    /// channel with `phx_error`, so that the client joins again and loads anew.
+    /// client does not read and the channel is [`LOSSY`](Channel::LOSSY).
+    ///
+    /// Unless written it lets that pass. Broadcasts are delivered at most once, as Phoenix' are, and
+    /// clients that were written for those do not count them. Were the channel to end instead, all
+    /// the clients of a topic would join anew together, a second later, and miss what was said in
+    /// that second: a hiccup would be a storm. A channel whose clients can't do without tells them
+    /// what they missed, has them load it when it suits them, or ends.
     ///
     /// # Errors
     ///
-    /// Any error ends the channel with `phx_error`.
-    async fn handle_gap(&mut self, topic: &str, _cx: &mut Context<'_, Self>) -> Result<(), Crash> {
-        Err(Crash::new(format!("missed a broadcast on {topic}: a queue was full")))
+    /// Any error ends the channel with `phx_error`, after which stock clients join again.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use simurgh::prelude::*;
+    /// # struct Prices;
+    /// # struct Visitor;
+    /// # impl SocketHandler for Visitor {
+    /// #     type App = ();
+    /// #     type Params = ();
+    /// #     async fn connect(_: (), _: &ConnectInfo<()>) -> Result<Self, Rejection> { Ok(Visitor) }
+    /// # }
+    /// # impl Channel for Prices {
+    /// #     type Socket = Visitor;
+    /// #     type Params = ();
+    /// #     type Event = RawEvent;
+    /// #     type Info = ();
+    /// #     async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> { unimplemented!() }
+    /// #     async fn handle_in(&mut self, _: RawEvent, _: &mut Context<'_, Self>) -> Result<Reply, Crash> {
+    /// #         unimplemented!()
+    /// #     }
+    /// async fn handle_gap(&mut self, _: &str, cx: &mut Context<'_, Self>) -> Result<(), Crash> {
+    ///     cx.push("reload", ())?; // the client asks for the prices there are now
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    async fn handle_gap(&mut self, _topic: &str, _cx: &mut Context<'_, Self>) -> Result<(), Crash> {
+        Ok(())
     }
 
     /// Runs when the channel ends: after a leave, a stop, an error, or the connection's end. Not

@@ -53,6 +53,9 @@ pub(crate) trait Io {
     /// The instant of the last [`gather`](Io::gather): the clock is read once a turn.
     fn now(&self) -> Instant;
 
+    /// The instant it is: for whoever has to know how long something takes within a turn.
+    fn clock(&self) -> Instant;
+
     /// Submits what was asked for, runs what the kernel deferred and makes completions ready.
     ///
     /// Never waits.
@@ -75,6 +78,13 @@ pub(crate) trait Io {
         unsent: &mut Vec<Unsent>,
         rest: Option<Rest<'_>>,
     );
+
+    /// Receives nothing more from the connection for a while: what its client sends waits in the
+    /// kernel, and then at the client. What had arrived is still handed out.
+    fn hold(&mut self, id: ConnectionId);
+
+    /// Receives from it again.
+    fn release(&mut self, id: ConnectionId);
 
     /// Asks for one [`Completion::Writable`] when the connection takes bytes again.
     fn await_writable(&mut self, id: ConnectionId);

@@ -268,11 +268,18 @@ impl Ring {
         }
         for _ in 0..self.starved.len().min(self.buffers.count()) {
             let Some((slot, generation)) = self.starved.pop_front() else { return };
-            if self.slots.is_open(slot as usize, generation) {
-                self.slots.begin(slot, Kind::Receive);
+            if self.slots.is_open(slot as usize, generation) && !self.slots.is_held(slot) {
                 self.slots.set_hungry(slot, true);
-                self.push(&Operation::receive(self.sockets.socket(slot), slot, generation));
+                self.arm(slot, generation);
             }
+        }
+    }
+
+    /// Receives from an open connection from here on, if that is not so already.
+    pub(super) fn arm(&mut self, slot: u32, generation: u32) {
+        if !self.slots.has(slot, Kind::Receive) {
+            self.slots.begin(slot, Kind::Receive);
+            self.push(&Operation::receive(self.sockets.socket(slot), slot, generation));
         }
     }
 

@@ -249,9 +249,8 @@ impl Rings {
                 }
                 ring.sockets.accepted(slot, completion);
                 ring.slots.open_slot(slot);
-                ring.slots.begin(slot, Kind::Receive);
+                ring.arm(slot, stamp);
                 ring.slots.end(slot, Kind::Accept);
-                ring.push(&Operation::receive(ring.sockets.socket(slot), slot, stamp));
                 Some(News::Accepted { id, peer })
             }
             Kind::Receive => received(ring, id, completion),
@@ -264,15 +263,17 @@ impl Rings {
                 None
             }
             Kind::Cancel => {
-                // The operation was not found because it was just being run, or it has ended. It
-                // belonged to the generation before; if its last completion is still to come, it
-                // may have gone back to waiting.
+                // The operation was not found because it was just being run, or it has ended. If its
+                // last completion is still to come, it may have gone back to waiting: that of a
+                // connection which is closed, or is to be held.
                 let target = match tag {
                     _ if tag == Kind::Receive as u8 => Kind::Receive,
                     _ if tag == Kind::Writable as u8 => Kind::Writable,
                     _ => return None,
                 };
-                if ring.slots.lingers(slot, stamp, target) {
+                let is_held = ring.is_open(id) && ring.slots.is_held(slot);
+                let is_to_end = is_held && target == Kind::Receive && ring.slots.has(slot, target);
+                if is_to_end || ring.slots.lingers(slot, stamp, target) {
                     ring.push(&Operation::cancel(Token { kind: target, tag: 0, ..token }));
                 }
                 None
@@ -319,6 +320,10 @@ impl Rings {
 impl Io for Rings {
     fn now(&self) -> Instant {
         self.now
+    }
+
+    fn clock(&self) -> Instant {
+        Instant::now()
     }
 
     fn gather(&mut self) {
@@ -387,6 +392,27 @@ impl Io for Rings {
         // A storm's memory goes back.
         refused.shrink_to(USUAL);
         self.refused = refused;
+    }
+
+    fn hold(&mut self, id: ConnectionId) {
+        let (slot, stamp) = (id.slot() as u32, id.generation());
+        let Some(ring) = self.ring_of(id) else { return };
+        if !ring.slots.is_held(slot) {
+            ring.slots.set_held(slot, true);
+            if ring.slots.has(slot, Kind::Receive) {
+                ring.push(&Operation::cancel(Token { kind: Kind::Receive, tag: 0, slot, stamp }));
+            }
+        }
+    }
+
+    fn release(&mut self, id: ConnectionId) {
+        let slot = id.slot() as u32;
+        let Some(ring) = self.ring_of(id) else { return };
+        if ring.slots.is_held(slot) {
+            ring.slots.set_held(slot, false);
+            // One whose cancelling is still under way is armed when that has ended.
+            ring.arm(slot, id.generation());
+        }
     }
 
     fn await_writable(&mut self, id: ConnectionId) {
@@ -461,10 +487,15 @@ fn received(ring: &mut Ring, id: ConnectionId, completion: &cqueue::Entry) -> Op
     if result > 0 {
         ring.slots.set_hungry(slot, false);
     }
-    if !more && (result > 0 || result == -libc::ENOBUFS) {
-        // The kernel has ended the receive, not the client. It is armed again when the buffers of
-        // this turn are back.
-        ring.starve(slot, id.generation());
+    if !more && !ring.slots.is_held(slot) {
+        if result > 0 || result == -libc::ENOBUFS {
+            // The kernel has ended the receive, not the client. It is armed again when the buffers of
+            // this turn are back.
+            ring.starve(slot, id.generation());
+        } else if result == -libc::ECANCELED {
+            // It was held, and is no more.
+            ring.arm(slot, id.generation());
+        }
     }
     match (result, filled) {
         (1.., Some(filled)) => Some(News::Received { id, filled }),
@@ -474,7 +505,7 @@ fn received(ring: &mut Ring, id: ConnectionId, completion: &cqueue::Entry) -> Op
                 ring.buffers.give_back(filled);
             }
             match -result {
-                libc::ENOBUFS => None,
+                libc::ENOBUFS | libc::ECANCELED => None,
                 0 => Some(News::Ended { id, error: None }),
                 errno => {
                     let error = Some(std::io::Error::from_raw_os_error(errno));

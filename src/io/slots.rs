@@ -27,6 +27,8 @@ struct Slot {
     state: u16,
     /// It waited for a buffer, was armed anew, and has received nothing since.
     is_hungry: bool,
+    /// Nothing is to be received from it for a while.
+    is_held: bool,
 }
 
 /// Whether the shard knows the connection. It shares a word with the kinds, of which none is zero.
@@ -74,7 +76,9 @@ impl Slots {
                     let room = self.capacity - self.slots.len();
                     self.slots.reserve_exact(room.min(GROWTH.max(self.slots.len() / 4)));
                 }
-                self.slots.push(Slot { generation: self.first, state: 0, is_hungry: false });
+                let slot =
+                    Slot { generation: self.first, state: 0, is_hungry: false, is_held: false };
+                self.slots.push(slot);
                 self.slots.len() as u32 - 1
             }
             None => return None,
@@ -99,6 +103,7 @@ impl Slots {
         debug_assert_ne!(entry.state & OPEN, 0);
         entry.state &= !OPEN;
         entry.is_hungry = false;
+        entry.is_held = false;
         entry.generation = following(entry.generation);
         self.open -= 1;
     }
@@ -132,6 +137,16 @@ impl Slots {
     /// Whether a connection has waited for a buffer and received nothing since.
     pub(super) fn is_hungry(&self, slot: u32) -> bool {
         self.slots[slot as usize].is_hungry
+    }
+
+    /// Notes whether nothing is to be received from a connection.
+    pub(super) fn set_held(&mut self, slot: u32, is_held: bool) {
+        self.slots[slot as usize].is_held = is_held;
+    }
+
+    /// Whether nothing is to be received from a connection.
+    pub(super) fn is_held(&self, slot: u32) -> bool {
+        self.slots[slot as usize].is_held
     }
 
     /// Whether the kernel has an operation of `kind` for `slot` in hand.

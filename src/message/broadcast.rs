@@ -118,8 +118,10 @@ pub enum BroadcastError {
         shards: usize,
     },
     /// So many broadcasts of this topic are still on their way to its subscribers that no more is
-    /// taken ([`max_fanout_queue`](crate::Limits::max_fanout_queue)). Nobody got it.
-    #[error("too much is on its way to this topic's subscribers already: nobody got it")]
+    /// taken ([`max_fanout_queue`](crate::Limits::max_fanout_queue)), or the callbacks of this turn
+    /// have made as many as they may ([`max_mesh_queue`](crate::Limits::max_mesh_queue)): one that
+    /// has more to say waits in between, `cx.sleep(Duration::ZERO).await`. Nobody got it.
+    #[error("too much is on its way to subscribers already: nobody got it")]
     Backlog,
     /// It can't be encoded for some of its subscribers, who did not get it.
     #[error("{0}")]

@@ -11,12 +11,12 @@
 
 use std::task::{Context, Poll};
 
-use super::channels::{Behind, Callback, ConnectFailure, Polled, Turn};
+use super::channels::{Behind, Callback, ConnectFailure, Polled, Pressure, Turn};
 use super::core::Core;
 use super::links::Woken;
 use super::local::Local;
 use super::panics;
-use super::transport::{Connecting, Errand, Read, RouteCall};
+use super::transport::{Connecting, Errand, Read, RouteCall, Stopped};
 use crate::io::ConnectionId;
 use crate::message::Response;
 use crate::telemetry::{Event, Held};
@@ -30,11 +30,55 @@ enum Next {
 }
 
 impl Local {
-    /// Reads what a client has sent, and runs what it asks for.
+    /// Takes what a client has sent.
     pub(super) fn receive(&self, id: ConnectionId, bytes: &mut [u8]) {
         let mut core = self.core.borrow_mut();
+        if core.transport.waiting().has(id) {
+            return core.transport.waiting().add(id, bytes);
+        }
+        drop(core);
+        let Some(Stopped { left, why }) = self.read(id, bytes) else { return };
+        let rest = &bytes[bytes.len() - left..];
+        self.core.borrow_mut().transport.waiting().begin(id, rest, why);
+    }
+
+    /// Reads on of those who wait and can go on, each his share, while there is time.
+    pub(super) fn serve_waiting(&self, has_time: impl Fn() -> bool) {
+        let mut core = self.core.borrow_mut();
+        for _ in 0..core.transport.waiting().len() {
+            if !has_time() || core.hub.lines.writes() > WAITING_WRITES {
+                return;
+            }
+            let Core { transport, hub } = &mut *core;
+            let Some(mut resumed) = transport.waiting().next(hub) else { continue };
+            drop(core);
+            let id = resumed.id;
+            let stopped = self.read(id, &mut resumed.bytes[resumed.position..]);
+            core = self.core.borrow_mut();
+            let Core { transport, hub } = &mut *core;
+            if hub.lines.place(id.into()).is_none() {
+                continue;
+            }
+            match stopped {
+                Some(Stopped { left, why }) => {
+                    resumed.position = resumed.bytes.len() - left;
+                    transport.waiting().go_on(resumed, why);
+                }
+                None if transport.waiting().end(&resumed) => transport.ended(hub, id, None),
+                None => {}
+            }
+        }
+    }
+
+    /// Reads what a client has sent, and runs what it asks for. Says where that has stopped, if not at
+    /// the end.
+    fn read(&self, id: ConnectionId, bytes: &mut [u8]) -> Option<Stopped> {
+        let mut core = self.core.borrow_mut();
         let Core { transport, hub } = &mut *core;
-        let Some(mut reading) = transport.begin(hub, id, bytes) else { return };
+        if let Some(until) = transport.paced_until(hub, id) {
+            return Some(Stopped { left: bytes.len(), why: Pressure::Pace(until) });
+        }
+        let mut reading = transport.begin(hub, id, bytes)?;
         let how = loop {
             let Core { transport, hub } = &mut *core;
             match transport.read(hub, &mut reading) {
@@ -48,7 +92,7 @@ impl Local {
             }
         };
         let Core { transport, hub } = &mut *core;
-        transport.end_reading(hub, reading, how);
+        transport.end_reading(hub, reading, how)
     }
 
     /// Goes on with what a waker has rung for.
@@ -70,6 +114,9 @@ impl Local {
     pub(super) fn run_turns(&self, most: usize) {
         for _ in 0..most {
             let mut core = self.core.borrow_mut();
+            if core.hub.is_shard_pressed() {
+                return;
+            }
             match core.hub.next_turn() {
                 None => return,
                 Some(Turn::Callback(callback)) => {
@@ -186,3 +233,7 @@ impl Local {
         transport.answer_route(hub, call, &response);
     }
 }
+
+/// With so many clients to write to, a turn reads no further of those who have had their share: about
+/// two milliseconds of the kernel's time.
+const WAITING_WRITES: usize = 512;

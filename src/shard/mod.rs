@@ -42,6 +42,7 @@ pub(crate) mod chores;
 mod clock;
 
 pub(crate) mod blocking;
+mod pace;
 mod panics;
 mod table;
 
@@ -64,13 +65,14 @@ use crate::message::{EndReason, PlainRoute};
 #[cfg(feature = "testing")]
 use crate::telemetry;
 use crate::telemetry::{Event, Held, Telemetry};
-use channels::{Channels, Hub, Mount};
+use channels::{Channels, Hub, Mount, Spent};
 use chores::Chores;
 use clock::{Clock, later};
 use core::Core;
 use lines::{Bounds, Lines, Unsettled};
-use links::{Here, Inbox, Links, Mesh, OwnInterest, Parcel, Shared, Woken};
+use links::{Here, Inbox, Interest, Links, Mesh, OwnInterest, Parcel, Shared, Woken};
 use local::Local;
+use pace::Paces;
 use topics::Topics;
 use transport::Transport;
 
@@ -121,16 +123,20 @@ impl<I: Io> Shard<I> {
             max_owed: limits.max_send_queue,
             max_queued: limits.max_send_queue.saturating_add(limits.max_message_size),
         };
-        let interest = OwnInterest::new(shared.interest.clone(), shard);
+        let own = |table: &Arc<Interest>| OwnInterest::new(table.clone(), shard);
+        let marks = (own(&shared.interest), own(&shared.congestion));
         let max_queue = limits.max_fanout_queue;
         let hub = Hub {
             channels: Channels::new(&limits, remote.clone()),
-            topics: Topics::new(slice, max_queue, interest, telemetry.clone()),
+            topics: Topics::new(slice, max_queue, marks, telemetry.clone()),
             lines: Lines::new(bounds, telemetry.clone()),
             links: Links::new(shared.clone(), shard, mesh, telemetry.clone()),
             chores: Chores::default(),
             clock: Clock::new(io.now()),
             telemetry: telemetry.clone(),
+            paces: Paces::default(),
+            spent: Spent::default(),
+            pressure: None,
         };
         let transport = Transport::new(&limits, routes);
         let local = Rc::new(Local {
@@ -159,7 +165,7 @@ impl<I: Io> Shard<I> {
     pub(crate) fn turn(&mut self) -> Next {
         self.local.remote().watched.count();
         self.io.gather();
-        self.local.core.borrow_mut().hub.clock.set(self.io.now());
+        self.begin_turn();
 
         self.take_completions();
         let has_mail = self.local.remote().take_news() || std::mem::take(&mut self.has_mail);
@@ -174,6 +180,7 @@ impl<I: Io> Shard<I> {
         }
         self.begin_drain();
         self.local.run_turns(READY_BATCH);
+        self.serve_waiting();
         self.local.core.borrow_mut().hub.serve_slices();
         let next = self.finish();
         #[cfg(debug_assertions)]
@@ -216,6 +223,20 @@ impl<I: Io> Shard<I> {
     #[cfg(all(test, feature = "testing"))]
     fn is_idle(&self) -> bool {
         self.inbox.is_empty() && self.local.core.borrow().hub.links.is_idle()
+    }
+
+    fn begin_turn(&mut self) {
+        let hub = &mut self.local.core.borrow_mut().hub;
+        hub.clock.set(self.io.now());
+        hub.begin_turn();
+    }
+
+    /// Reads on of those who wait, when all others have had theirs: for as long as that may take.
+    fn serve_waiting(&mut self) {
+        if !self.local.core.borrow_mut().transport.waiting().is_empty() {
+            let end = self.io.clock() + WAITING_TIME;
+            self.local.serve_waiting(|| self.io.clock() < end);
+        }
     }
 
     fn take_completions(&mut self) {
@@ -309,15 +330,17 @@ impl<I: Io> Shard<I> {
         hub.links.ring();
         publish(hub);
 
-        let has_more = hub.channels.has_more()
+        let is_pressed = hub.links.is_nearly_full();
+        let has_more = (hub.channels.has_more() && !is_pressed)
             || hub.topics.has_more()
             || hub.lines.goes_on()
             || !hub.chores.is_empty()
-            || transport.has_more()
+            || transport.has_more(hub)
             || self.has_mail
             || !self.local.here.woken.borrow().is_empty();
         let tick = transport.next_tick(&hub.clock);
-        let until = hub.channels.next_instant().into_iter().chain(tick).min();
+        let look = transport.next_look(hub);
+        let until = hub.channels.next_instant().into_iter().chain(tick).chain(look).min();
         let is_draining = transport.draining().is_some();
         let was_left = Cell::new(false);
         let (inbox, shared, links) = (&self.inbox, &self.local.shared, &hub.links);
@@ -345,7 +368,7 @@ impl<I: Io> Shard<I> {
         }
         transport.do_chores(hub);
         transport.advance_endings(hub);
-        transport.last().tell(&mut self.io);
+        transport.tell(&mut self.io);
 
         match transport.draining() {
             Some(_) if hub.lines.len() == 0 && hub.channels.processes() == 0 => Next::End,
@@ -410,9 +433,12 @@ impl<I> Drop for Shard<I> {
     }
 }
 
+/// How long a turn reads on of clients who have had their share: of what heartbeats may wait, a
+/// small part.
+const WAITING_TIME: Duration = Duration::from_millis(2);
 /// Parcels taken from each other shard in a turn.
 const MESH_BATCH: usize = 256;
 /// Parcels taken from other threads in a turn.
 const OUTSIDE_BATCH: usize = 1_024;
 /// Callbacks run from mailboxes before the kernel has its say again.
-const READY_BATCH: usize = 4_096;
+const READY_BATCH: usize = 512;

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 
 use super::blocking::Pool;
-use super::links::{Remote, Shared, connect};
+use super::links::{MeshBounds, Remote, Shared, connect};
 use super::topics::SLICE;
 use super::watch::Watch;
 use super::{Blueprint, Next, Parts, Shard};
@@ -84,7 +84,12 @@ pub(crate) fn assemble(
         remotes.push(Arc::new(remote));
         inboxes.push(inbox);
     }
-    let meshes = connect(&remotes, limits.max_mesh_queue, limits.max_mesh_bytes);
+    let bounds = MeshBounds {
+        max_parcels: limits.max_mesh_queue,
+        max_bytes: limits.max_mesh_bytes,
+        patience: limits.hold_timeout,
+    };
+    let meshes = connect(&remotes, bounds);
     let blocking = Pool::new(limits.blocking_threads, limits.max_blocking_queue, blocking_cpus);
     let shared = Arc::new(Shared::new(remotes, blocking));
     let part = |(shard, (inbox, mesh))| Parts {

@@ -97,7 +97,7 @@ fn what_waits_for_a_join_and_for_a_channel_is_bounded() {
     // shows: diff.joining-queue-is-bounded, diff.mailbox-is-bounded
     let small = |endpoint: simurgh::Builder<_>| {
         let mut limits = limits();
-        limits.max_mailbox = 3;
+        (limits.max_mailbox, limits.hold_timeout) = (3, Duration::ZERO);
         endpoint.limits(limits)
     };
     on_new_servers(1, small, |world, door| {
@@ -320,6 +320,6 @@ fn a_callback_that_never_ends_is_dropped_after_its_connection() {
 /// In which the third message of 1,500 bytes still finds room, and the fourth none.
 fn with_small_mailboxes(endpoint: simurgh::Builder<App>) -> simurgh::Builder<App> {
     let mut limits = limits();
-    limits.max_mailbox_bytes = 4 << 10;
+    (limits.max_mailbox_bytes, limits.hold_timeout) = (4 << 10, Duration::ZERO);
     endpoint.limits(limits)
 }

@@ -51,6 +51,7 @@ const ROOMS: &[&str] = &[
     "shard/links",
     "shard/chores",
     "shard/clock",
+    "shard/pace",
     "shard/blocking",
     "shard/panics",
     "shard/table",

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::str;
 
+use smallvec::SmallVec;
+
 use super::header::{Header, OpCode};
 use super::partial::{Assembly, Head, OpenFrame, Partial, Payload};
 use super::{CloseCode, Error, Limits, Message};
@@ -76,6 +78,40 @@ impl<'b> Input<'b> {
     /// was not asked for are lost.
     pub(crate) fn finish(self) -> Option<Box<Partial>> {
         self.partial.filter(|partial| !self.ended && !partial.is_at_rest())
+    }
+
+    /// The bytes that were not read.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.bytes[self.position..]
+    }
+
+    /// What comes next, without reading it: for whoever reads on only if that is small and urgent.
+    #[cold]
+    pub(crate) fn peek(&self) -> Ahead {
+        let ahead = self.rest();
+        if self.partial.as_ref().is_some_and(|partial| !partial.is_at_rest()) {
+            return if ahead.is_empty() { Ahead::Nothing } else { Ahead::Large };
+        }
+        let header = match Header::parse(ahead) {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ahead::Nothing,
+            // To be found out by who reads it.
+            Err(_) => return Ahead::Control,
+        };
+        let payload = &ahead[header.size..];
+        match header.opcode {
+            opcode if opcode.is_control() => Ahead::Control,
+            OpCode::Text if header.is_final && header.payload <= SMALL => {
+                let Some(payload) = payload.get(..header.payload as usize) else {
+                    return Ahead::Nothing;
+                };
+                let mut text = SmallVec::from_slice(payload);
+                let mut mask = header.mask;
+                mask.apply(&mut text);
+                Ahead::Small(text)
+            }
+            _ => Ahead::Large,
+        }
     }
 
     /// Reads frames until one is, or ends, a whole message.
@@ -207,6 +243,21 @@ impl<'b> Input<'b> {
         }
     }
 }
+
+/// What comes next.
+pub(crate) enum Ahead {
+    /// Nothing that can be told yet.
+    Nothing,
+    /// A control frame, or what is no frame.
+    Control,
+    /// A whole text of few bytes.
+    Small(SmallVec<[u8; SMALL as usize]>),
+    /// Anything else, or more of what has begun.
+    Large,
+}
+
+/// More than a heartbeat has.
+const SMALL: u64 = 128;
 
 /// A frame with which something can be done.
 enum Frame {

@@ -34,7 +34,7 @@ mod tests;
 pub(crate) use close::{CloseCode, close_reply};
 pub(crate) use error::Error;
 pub(crate) use header::OpCode;
-pub(crate) use input::Input;
+pub(crate) use input::{Ahead, Input};
 pub(crate) use output::{try_write_frame, write_close, write_pong};
 pub(crate) use partial::Partial;
 

@@ -144,13 +144,19 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// When it could not be encoded for somebody here, or too much is on its way here; then it goes
-    /// nowhere else. Or when the queue to another shard was full.
+    /// When it could not be encoded for somebody here, too much is on its way here, or too much was
+    /// made in this turn; then it goes nowhere else. Or when the queue to another shard was full.
     pub(crate) fn broadcast(&mut self, broadcast: &Broadcast) -> Result<(), BroadcastError> {
+        if let Err(error) = self.spent.admit(broadcast, self.channels.bounds.turn) {
+            self.telemetry.tell(Event::Overloaded);
+            return Err(error);
+        }
         let from = self.local_process(broadcast.from());
         let (topics, mut crowd) = self.split();
         topics.dispatch(broadcast, from, &mut crowd)?;
-        self.links.forward(broadcast)
+        let forwarded = self.links.forward(broadcast);
+        self.feel(broadcast);
+        forwarded
     }
 
     /// Takes what came from another shard or another thread. Gives back what is not for the channels.

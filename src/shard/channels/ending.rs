@@ -143,6 +143,7 @@ impl Hub {
         let topic = self.topic_of(id);
         let channel = self.channels.type_of(id);
         self.telemetry.tell(Event::Crashed { topic: &topic, channel, error });
+        self.slow_down(id);
     }
 
     pub(super) fn topic_of(&mut self, id: ProcessId) -> Rc<str> {

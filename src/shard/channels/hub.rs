@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::cell::{Call, Cell};
 use super::mailbox::{Mail, MailboxBounds, OwnedMessage};
 use super::mount::{self, Mount};
+use super::pressure::{Pressure, Spent, TurnBounds};
 use super::process::{Process, Processes, Status};
 use super::session::Sessions;
 use super::timers::{Due, Timers};
@@ -19,6 +20,7 @@ use crate::shard::chores::Chores;
 use crate::shard::clock::{Clock, later};
 use crate::shard::lines::Lines;
 use crate::shard::links::{Alarm, Links, Remote};
+use crate::shard::pace::Paces;
 use crate::shard::topics::{TopicIndex, Topics};
 use crate::telemetry::Telemetry;
 
@@ -34,6 +36,12 @@ pub(crate) struct Hub {
     pub(in crate::shard) chores: Chores,
     pub(in crate::shard) clock: Clock,
     pub(in crate::shard) telemetry: Telemetry,
+    /// Clients whose joins are refused, or whose channels crash, again and again.
+    pub(in crate::shard) paces: Paces<LineId>,
+    /// What this turn has made.
+    pub(in crate::shard) spent: Spent,
+    /// What the client whose messages are read has met with.
+    pub(in crate::shard) pressure: Option<Pressure>,
 }
 
 /// The sessions and processes of a shard.
@@ -59,6 +67,8 @@ pub(crate) struct Channels {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) mailbox: MailboxBounds,
+    pub(super) turn: TurnBounds,
+    pub(super) hold_timeout: Duration,
     pub(super) terminate_timeout: Duration,
 }
 
@@ -105,6 +115,8 @@ impl Channels {
     pub(crate) fn new(limits: &Limits, remote: Arc<Remote>) -> Self {
         let mailbox =
             MailboxBounds { max_mail: limits.max_mailbox, max_bytes: limits.max_mailbox_bytes };
+        let turn =
+            TurnBounds { max_broadcasts: limits.max_mesh_queue, max_bytes: limits.max_mesh_bytes };
         Self {
             mounts: Rc::new([]),
             sessions: Sessions::default(),
@@ -116,7 +128,12 @@ impl Channels {
             dead: Vec::new(),
             spare_alarm: None,
             remote,
-            bounds: Bounds { mailbox, terminate_timeout: limits.terminate_timeout },
+            bounds: Bounds {
+                mailbox,
+                turn,
+                hold_timeout: limits.hold_timeout,
+                terminate_timeout: limits.terminate_timeout,
+            },
         }
     }
 

@@ -76,6 +76,7 @@ impl Hub {
             Outcome::Refused(response) => {
                 let topic = self.topic_of(id);
                 self.telemetry.tell(Event::JoinRefused { topic: &topic });
+                self.slow_down(id);
                 Err(response)
             }
             Outcome::Crashed(error) => {

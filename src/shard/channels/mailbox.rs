@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::timers::MakeInfo;
 use crate::message::{Broadcast, Payload};
@@ -19,6 +20,8 @@ struct Queue {
     received: usize,
     /// Bytes of it that are broadcasts, which others may hold too.
     shared: usize,
+    /// Much waits, and until then the client is held up by it.
+    crowded_until: Option<Instant>,
 }
 
 impl Mailbox {
@@ -53,6 +56,25 @@ impl Mailbox {
             (Some(Mail::Gap(last)), Mail::Gap(missed)) => last.topic() == missed.topic(),
             (Some(Mail::Missed), Mail::Missed) => true,
             _ => false,
+        }
+    }
+
+    /// Whether more waits than a part of what may.
+    pub(super) fn is_fuller_than(&self, bounds: MailboxBounds, part: usize) -> bool {
+        self.0.as_ref().is_some_and(|queue| {
+            queue.mail.len() > bounds.max_mail / part || queue.received > bounds.max_bytes / part
+        })
+    }
+
+    /// Until when the client is held up: until then, unless that was said before.
+    pub(super) fn crowded_until(&mut self, until: Instant) -> Instant {
+        *self.0.get_or_insert_default().crowded_until.get_or_insert(until)
+    }
+
+    /// Little waits, and what was said of holding up the client is over.
+    pub(super) fn calm(&mut self) {
+        if let Some(queue) = &mut self.0 {
+            queue.crowded_until = None;
         }
     }
 

@@ -29,11 +29,13 @@ mod ending;
 mod audience;
 mod due;
 mod slow_readers;
+mod slowing;
 
 mod hub;
 
 mod cell;
 mod mailbox;
+mod pressure;
 mod process;
 mod session;
 mod timers;
@@ -47,6 +49,7 @@ pub(crate) use calls::Question;
 pub(crate) use cell::{Call, Cell, Outcome};
 pub(crate) use hub::{Behind, Callback, Channels, Hub};
 pub(crate) use mount::{Connect, ConnectFailure, Connected, Handler, Mount, Pattern, RouteHandler};
+pub(crate) use pressure::{Pressure, Spent};
 #[cfg(test)]
 pub(crate) use process::PROCESS_SIZE;
 pub(crate) use routing::Opening;

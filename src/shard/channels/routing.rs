@@ -190,6 +190,7 @@ impl Hub {
             self.answer_overloaded(line, message);
         } else {
             mailbox.push(mail());
+            self.feel_mailbox(process);
         }
     }
 

@@ -25,6 +25,9 @@ pub(super) struct Line {
     /// Seconds from the shard's start to the last byte received, rounded up.
     pub(super) heard: u32,
     pub(super) outbox: Outbox,
+    /// The turn in which its messages were read last, and how many.
+    pub(super) read_turn: u32,
+    pub(super) read: u16,
     pub(super) place: Place,
     /// How its messages are written, while it is open.
     pub(super) encoding: Option<Encoding>,

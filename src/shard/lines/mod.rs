@@ -103,13 +103,35 @@ impl Lines {
         (line.place, line.encoding) = (place, encoding);
     }
 
-    /// Something has come from a client: notes when, and says where it stands and, if it is open, how
-    /// its messages are written.
+    /// Something has come from a client: notes when, and says where it stands.
     #[inline]
-    pub(crate) fn hear(&mut self, id: LineId, second: u32) -> Option<(Place, Option<Encoding>)> {
+    pub(crate) fn hear(&mut self, id: LineId, second: u32) -> Option<Heard> {
+        let turn = self.queue.turn();
         let line = self.table.find(id)?;
         line.heard = second;
-        Some((line.place, line.encoding))
+        if line.read_turn != turn {
+            (line.read_turn, line.read) = (turn, 0);
+        }
+        Some(Heard { place: line.place, encoding: line.encoding, read: line.read })
+    }
+
+    /// So many messages of a client have been read.
+    #[inline]
+    pub(crate) fn count_read(&mut self, id: LineId, messages: u16) {
+        if let Some(line) = self.table.find(id) {
+            line.read = line.read.saturating_add(messages);
+        }
+    }
+
+    /// Whether so much is to be written at the end of the turn that the rest waits for the next.
+    #[inline]
+    pub(crate) fn is_turn_full(&self) -> bool {
+        self.queue.is_full()
+    }
+
+    /// How many lines are to be written to at the end of the turn.
+    pub(crate) fn writes(&self) -> usize {
+        self.queue.batched()
     }
 
     /// When something last came from a client, and where it stands.
@@ -262,6 +284,15 @@ impl Lines {
             assert_eq!(is_open, line.encoding.is_some(), "{id:?} is open and has an encoding");
         }
     }
+}
+
+/// A client of whom something has come.
+pub(crate) struct Heard {
+    pub(crate) place: Place,
+    /// How its messages are written, if it is open.
+    pub(crate) encoding: Option<Encoding>,
+    /// Messages of it that were read in this turn.
+    pub(crate) read: u16,
 }
 
 /// How far a line is with what was queued for it.

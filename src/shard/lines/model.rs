@@ -46,12 +46,24 @@ impl Io for Sockets {
         self.rests += usize::from(rest.is_some() && unsent.is_empty());
     }
 
+    fn hold(&mut self, _: ConnectionId) {
+        unreachable!("lines only write");
+    }
+
+    fn release(&mut self, _: ConnectionId) {
+        unreachable!("lines only write");
+    }
+
     fn await_writable(&mut self, id: ConnectionId) {
         assert!(self.awaited.insert(id), "{id:?} is to tell twice");
     }
 
     fn now(&self) -> Instant {
         unreachable!("lines have no clock")
+    }
+
+    fn clock(&self) -> Instant {
+        self.now()
     }
 
     fn gather(&mut self) {}

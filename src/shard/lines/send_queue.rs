@@ -41,6 +41,23 @@ impl SendQueue {
         Self { turn: 1, ..Self::default() }
     }
 
+    /// The number of this turn.
+    #[inline]
+    pub(super) fn turn(&self) -> u32 {
+        self.turn
+    }
+
+    /// Whether this turn has encoded as much as it should.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.arena.len() > TURN_BYTES
+    }
+
+    /// How many connections this turn writes to, those aside that have more than one write takes.
+    pub(super) fn batched(&self) -> usize {
+        self.batch.len()
+    }
+
     /// Where frames for single connections are encoded; see [`queue_written`](Self::queue_written).
     pub(super) fn arena(&mut self) -> &mut Vec<u8> {
         &mut self.arena
@@ -286,6 +303,8 @@ pub(crate) const MAX_WRITE: usize = 64 << 10;
 /// Bytes of arena that one turn uses. Places in it are 32 bits, and a fan-out to a million that
 /// joins a few frames for each would need more than these say.
 const ARENA_MAX: usize = 256 << 20;
+/// With so many bytes for single clients in it, a turn reads no more: two of the largest messages.
+const TURN_BYTES: usize = 16 << 20;
 /// What arena and batch keep over a quiet time.
 const ARENA_KEPT: usize = 64 << 10;
 const BATCH_KEPT: usize = 16 << 10;

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
@@ -21,7 +22,14 @@ pub(crate) struct Mesh {
     outgoing: Vec<Option<Outgoing>>,
     /// By origin; none from itself.
     incoming: Vec<Option<Incoming>>,
-    max_bytes: usize,
+    bounds: MeshBounds,
+    /// A queue had more than it should have had when it was looked at last, or something was put
+    /// there since.
+    was_high: bool,
+    /// A queue to another shard has more than it should have had, since that was taken.
+    high: Option<usize>,
+    /// A queue to another shard is nearly full, as far as is known.
+    is_nearly_full: bool,
     /// Where the next [`receive`](Self::receive) begins, so that no origin comes always first.
     first: usize,
     /// Some doorbell is still to be rung.
@@ -35,26 +43,91 @@ struct Outgoing {
     remote: Arc<Remote>,
     /// Something was pushed since its doorbell was rung.
     unrung: bool,
-    /// Bytes pushed since the start.
-    pushed: u64,
-    /// Bytes that the other end has taken since the start. Behind what it has taken at most, so
-    /// that the queue seems fuller than it is and never emptier.
-    taken: Arc<AtomicU64>,
+    /// Pushed since the start.
+    pushed: Sum,
+    /// What the other end has taken since the start. Behind what it has taken at most, so that the
+    /// queue seems fuller than it is and never emptier.
+    taken: Arc<Taken>,
+    /// Since it was looked at last, nothing was taken of a queue that is nearly full, for so long.
+    stuck: Stuck,
 }
 
 struct Incoming {
     queue: Receiver<Parcel>,
-    taken: Arc<AtomicU64>,
+    taken: Arc<Taken>,
+}
+
+/// How much may wait between two shards, and how long one that takes nothing is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MeshBounds {
+    pub(crate) max_parcels: usize,
+    pub(crate) max_bytes: usize,
+    pub(crate) patience: Duration,
+}
+
+/// Parcels, and their bytes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Sum {
+    parcels: u64,
+    bytes: u64,
+}
+
+/// The same, written by one shard and read by another. Each number is right by itself.
+#[derive(Default)]
+struct Taken {
+    parcels: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Taken {
+    // Relaxed: the queue itself says what can be taken. This is about memory and haste only.
+    fn load(&self) -> Sum {
+        Sum {
+            parcels: self.parcels.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// By the one who takes, so that nothing comes between the two.
+    fn add(&self, sum: Sum) {
+        let before = self.load();
+        self.parcels.store(before.parcels + sum.parcels, Ordering::Relaxed);
+        self.bytes.store(before.bytes + sum.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A queue of which nothing is taken. After some time its shard is stuck, and the others are not to
+/// wait for it any longer.
+#[derive(Default)]
+struct Stuck {
+    taken: Sum,
+    looked_at: Option<Instant>,
+    time: Duration,
+}
+
+impl Stuck {
+    /// Looks at a queue that has more than it should.
+    fn look(&mut self, taken: Sum, now: Instant) {
+        if self.taken != taken {
+            *self = Self { taken, ..Self::default() };
+        }
+        // A machine that stood still has held up the other end too.
+        let since = self.looked_at.replace(now).map_or(Duration::ZERO, |before| now - before);
+        self.time += since.min(STRIDE);
+    }
 }
 
 /// The queues' ends for every shard.
-pub(crate) fn connect(remotes: &[Arc<Remote>], max_queue: usize, max_bytes: usize) -> Vec<Mesh> {
+pub(crate) fn connect(remotes: &[Arc<Remote>], bounds: MeshBounds) -> Vec<Mesh> {
     let shards = remotes.len();
     let mut meshes: Vec<_> = (0..shards)
         .map(|first| Mesh {
             outgoing: (0..shards).map(|_| None).collect(),
             incoming: (0..shards).map(|_| None).collect(),
-            max_bytes,
+            bounds,
+            was_high: false,
+            high: None,
+            is_nearly_full: false,
             first,
             has_unrung: false,
             pushes: 0,
@@ -62,11 +135,12 @@ pub(crate) fn connect(remotes: &[Arc<Remote>], max_queue: usize, max_bytes: usiz
         .collect();
     for from in 0..shards {
         for to in (0..shards).filter(|&to| to != from) {
-            let (queue, incoming) = crossbeam_channel::bounded(max_queue);
-            let taken = Arc::new(AtomicU64::new(0));
+            let (queue, incoming) = crossbeam_channel::bounded(bounds.max_parcels);
+            let taken = Arc::new(Taken::default());
             meshes[to].incoming[from] = Some(Incoming { queue: incoming, taken: taken.clone() });
             let remote = remotes[to].clone();
-            let outgoing = Outgoing { queue, remote, unrung: false, pushed: 0, taken };
+            let (pushed, stuck) = (Sum::default(), Stuck::default());
+            let outgoing = Outgoing { queue, remote, unrung: false, pushed, taken, stuck };
             meshes[from].outgoing[to] = Some(outgoing);
         }
     }
@@ -92,17 +166,66 @@ impl Mesh {
     ) -> Result<(), TrySendError<Parcel>> {
         let outgoing = self.outgoing[shard].as_mut().expect("a shard has no queue to itself");
         let size = parcel.size() as u64;
-        // Relaxed: the queue itself says what can be taken. This is about memory only.
-        let waiting = outgoing.pushed - outgoing.taken.load(Ordering::Relaxed);
-        if waiting > 0 && waiting + size > self.max_bytes as u64 {
+        let waiting = outgoing.waiting();
+        if waiting.bytes > 0 && waiting.bytes + size > self.bounds.max_bytes as u64 {
             return Err(TrySendError::Full(parcel));
         }
         outgoing.queue.try_send(parcel)?;
-        outgoing.pushed += size;
+        outgoing.pushed.bytes += size;
+        outgoing.pushed.parcels += 1;
+        let waiting = Sum { parcels: waiting.parcels + 1, bytes: waiting.bytes + size };
+        if waiting.is_part(1, HIGH, &self.bounds) {
+            self.was_high = true;
+            if outgoing.stuck.time < self.bounds.patience {
+                self.high = Some(shard);
+                self.is_nearly_full |= waiting.is_part(3, 4, &self.bounds);
+            }
+        }
         outgoing.unrung = true;
         self.pushes += 1;
         self.has_unrung = true;
         Ok(())
+    }
+
+    /// Looks at the queues anew, if one has had more than it should.
+    pub(crate) fn look(&mut self, now: Instant) {
+        self.high = None;
+        if !std::mem::take(&mut self.was_high) {
+            return;
+        }
+        let Self { bounds, outgoing, .. } = self;
+        self.is_nearly_full = false;
+        for outgoing in outgoing.iter_mut().flatten() {
+            let waiting = outgoing.waiting();
+            if waiting.is_part(1, HIGH, bounds) {
+                self.was_high = true;
+                outgoing.stuck.look(outgoing.taken.load(), now);
+                let is_stuck = outgoing.stuck.time >= bounds.patience;
+                self.is_nearly_full |= waiting.is_part(3, 4, bounds) && !is_stuck;
+            } else {
+                outgoing.stuck = Stuck::default();
+            }
+        }
+    }
+
+    /// Whether a queue to another shard is nearly full.
+    #[inline]
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.is_nearly_full
+    }
+
+    /// Which queue was found to have more than it should, since this was asked last.
+    pub(crate) fn take_high(&mut self) -> Option<usize> {
+        self.high.take()
+    }
+
+    /// Whether a queue has more than it should have.
+    pub(crate) fn is_high(&self, shard: usize) -> bool {
+        let outgoing = self.outgoing[shard].as_ref();
+        outgoing.is_some_and(|outgoing| {
+            let is_stuck = outgoing.stuck.time >= self.bounds.patience;
+            outgoing.waiting().is_part(1, HIGH, &self.bounds) && !is_stuck
+        })
     }
 
     /// Rings those to whom something was pushed. Once, at the end of a turn.
@@ -123,11 +246,10 @@ impl Mesh {
             if let Some(incoming) = &self.incoming[(self.first + step) % shards] {
                 let before = parcels.len();
                 parcels.extend(incoming.queue.try_iter().take(max));
-                let bytes: usize = parcels[before..].iter().map(Parcel::size).sum();
-                if bytes > 0 {
-                    // No other shard writes here, so nothing comes between the two.
-                    let taken = incoming.taken.load(Ordering::Relaxed);
-                    incoming.taken.store(taken + bytes as u64, Ordering::Relaxed);
+                let taken = &parcels[before..];
+                if !taken.is_empty() {
+                    let bytes = taken.iter().map(Parcel::size).sum::<usize>() as u64;
+                    incoming.taken.add(Sum { parcels: taken.len() as u64, bytes });
                 }
             }
         }
@@ -137,8 +259,7 @@ impl Mesh {
     /// Bytes that wait for others to take them.
     #[cfg(feature = "testing")]
     pub(crate) fn bytes(&self) -> usize {
-        let waiting = |to: &Outgoing| to.pushed - to.taken.load(Ordering::Relaxed);
-        self.outgoing.iter().flatten().map(|to| waiting(to) as usize).sum()
+        self.outgoing.iter().flatten().map(|to| to.waiting().bytes as usize).sum()
     }
 
     /// Parcels pushed to other shards since the start.
@@ -152,6 +273,29 @@ impl Mesh {
     }
 }
 
+impl Outgoing {
+    /// What the other end has not taken.
+    fn waiting(&self) -> Sum {
+        let taken = self.taken.load();
+        Sum { parcels: self.pushed.parcels - taken.parcels, bytes: self.pushed.bytes - taken.bytes }
+    }
+}
+
+impl Sum {
+    /// Whether it is such a part of what may wait, or more.
+    fn is_part(self, part: u64, of: u64, bounds: &MeshBounds) -> bool {
+        let reaches = |waiting: u64, max: usize| waiting >= (max as u64 / of * part).max(1);
+        reaches(self.parcels, bounds.max_parcels) || reaches(self.bytes, bounds.max_bytes)
+    }
+}
+
+/// More than one of so many parts of a queue means that its shard is slower than those that feed it:
+/// some milliseconds' worth, which everyone else's messages wait behind.
+const HIGH: u64 = 8;
+
+/// So much of the time between two looks counts.
+const STRIDE: Duration = Duration::from_millis(100);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,14 +304,18 @@ mod tests {
     use crate::message::{Broadcast, Payload};
 
     /// Two shards' ends.
-    fn pair(max_queue: usize, max_bytes: usize) -> [Mesh; 2] {
+    fn pair(max_parcels: usize, max_bytes: usize) -> [Mesh; 2] {
+        let patience = Duration::from_secs(10);
         let remotes: Vec<_> = (0..2)
             .map(|shard| {
                 let doorbell = Arc::new(Doorbell::new().expect("a descriptor is left"));
                 Arc::new(Remote::new(shard, doorbell, &Limits::default()).0)
             })
             .collect();
-        connect(&remotes, max_queue, max_bytes).try_into().ok().expect("two")
+        connect(&remotes, MeshBounds { max_parcels, max_bytes, patience })
+            .try_into()
+            .ok()
+            .expect("two")
     }
 
     fn parcel(bytes: usize) -> Parcel {

@@ -25,6 +25,7 @@ mod woken;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use crossbeam_channel::TrySendError;
 
@@ -34,7 +35,7 @@ use crate::telemetry::{Event, Tally, Telemetry};
 
 pub(crate) use gaps::GapInbox;
 pub(crate) use interest::{Interest, OwnInterest};
-pub(crate) use mesh::{Mesh, connect};
+pub(crate) use mesh::{Mesh, MeshBounds, connect};
 pub(crate) use parcel::{Info, LateFrame, Parcel};
 pub(crate) use remote::{Here, Inbox, Remote, Sent};
 pub(crate) use wakers::Alarm;
@@ -44,6 +45,8 @@ pub(crate) use woken::Woken;
 pub(crate) struct Shared {
     pub(crate) remotes: Vec<Arc<Remote>>,
     pub(crate) interest: Arc<Interest>,
+    /// Which shards have much of a topic on its way to its subscribers.
+    pub(crate) congestion: Arc<Interest>,
     pub(crate) blocking: Pool,
     /// The server is to end. Each shard sees it in its next turn.
     stopping: AtomicBool,
@@ -61,6 +64,7 @@ impl Shared {
         Self {
             remotes,
             interest: Arc::new(Interest::new(shards)),
+            congestion: Arc::new(Interest::new(shards)),
             blocking,
             stopping: AtomicBool::new(false),
             ended: AtomicUsize::new(0),
@@ -186,6 +190,42 @@ impl Links {
             self.telemetry.tell(Event::MeshFull);
         }
         sent
+    }
+
+    /// A turn begins: looks anew at queues that were nearly full.
+    #[inline]
+    pub(crate) fn look(&mut self, now: Instant) {
+        self.mesh.look(now);
+    }
+
+    /// Whether the queue to another shard is nearly full.
+    #[inline]
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.mesh.is_nearly_full()
+    }
+
+    /// The shard to which there is a queue that has more than it should, if something was put there
+    /// since this was asked last.
+    #[inline]
+    pub(crate) fn take_high(&mut self) -> Option<usize> {
+        self.mesh.take_high()
+    }
+
+    /// Whether the queue to a shard has more than it should.
+    pub(crate) fn is_high(&self, shard: usize) -> bool {
+        self.mesh.is_high(shard)
+    }
+
+    /// Whether there are other shards.
+    #[inline]
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.remotes.len() > 1
+    }
+
+    /// Whether another shard has much of a topic on its way to its subscribers.
+    pub(crate) fn is_congested(&self, topic: &str) -> bool {
+        let here = self.remote.shard;
+        self.is_shared() && self.shared.congestion.interested(topic).any(|shard| shard != here)
     }
 
     /// Takes what others have sent by the mesh, at most `max` of each.

@@ -177,6 +177,11 @@ pub(super) enum Event {
     Echo(Payload),
     Shout(Payload),
     ShoutToOthers(Payload),
+    /// Broadcasts it so many times, one right after the other.
+    ShoutTimes {
+        times: usize,
+        text: String,
+    },
     /// Broadcasts what goes through `handle_out`.
     Intercepted(Payload),
     /// Pushes so many texts of so many bytes each.
@@ -254,6 +259,11 @@ impl Channel for Actor {
             Event::Echo(payload) => return Ok(Reply::ok(payload)),
             Event::Shout(payload) => cx.broadcast("shout", payload)?,
             Event::ShoutToOthers(payload) => cx.broadcast_from("shout", payload)?,
+            Event::ShoutTimes { times, text } => {
+                for _ in 0..times {
+                    cx.broadcast("shout", json!({ "text": text }))?;
+                }
+            }
             Event::Intercepted(payload) => cx.broadcast("intercepted", payload)?,
             Event::Flood { count, size } => {
                 for number in 0..count {
@@ -312,6 +322,10 @@ impl Channel for Actor {
     ) -> Result<(), Crash> {
         cx.push(&format!("heard {}", message.event()), message.payload())?;
         Ok(())
+    }
+
+    async fn handle_gap(&mut self, _: &str, _: &mut Context<'_, Self>) -> Result<(), Crash> {
+        Err(Crash::new("missed a broadcast: a queue was full"))
     }
 
     async fn terminate(&mut self, reason: &Stop, cx: &mut Context<'_, Self>) {

@@ -37,6 +37,8 @@ pub(super) struct Pipe {
     /// Sends that the shard has tried.
     pub(super) sends: usize,
     end_was_told: bool,
+    /// The shard receives nothing from it for a while.
+    pub(super) is_held: bool,
     /// By which name the shard knows it.
     pub(super) id: Option<ConnectionId>,
 }
@@ -56,7 +58,7 @@ impl Pipe {
     }
 
     fn has_end_to_tell(&self) -> bool {
-        self.inbound.is_empty() && self.end.is_some() && !self.end_was_told
+        self.inbound.is_empty() && self.end.is_some() && !self.end_was_told && !self.is_held
     }
 
     /// Takes what it can of `bytes`; `Err` if it is broken.
@@ -161,7 +163,9 @@ impl Kernel {
         !self.gathered.is_empty()
             || (self.accepts() && !self.dialing.is_empty())
             || pipes.any(|pipe| {
-                !pipe.inbound.is_empty() || pipe.has_end_to_tell() || pipe.is_writable()
+                (!pipe.inbound.is_empty() && !pipe.is_held)
+                    || pipe.has_end_to_tell()
+                    || pipe.is_writable()
             })
     }
 
@@ -212,7 +216,7 @@ impl Kernel {
             pipe.awaits_writable = false;
             story.push_back(Event::Writable(id));
         }
-        while !pipe.inbound.is_empty() && !self.random.chance(self.faults.delays) {
+        while !pipe.inbound.is_empty() && !pipe.is_held && !self.random.chance(self.faults.delays) {
             let all = pipe.inbound.len();
             let is_cut = self.random.chance(self.faults.cuts);
             let size = if is_cut { 1 + self.random.below(all.min(64)) } else { all };
@@ -281,9 +285,22 @@ impl SimulatedIo {
     }
 }
 
+impl SimulatedIo {
+    fn set_held(&self, id: ConnectionId, is_held: bool) {
+        let kernel = self.kernel.borrow();
+        if let Some(pipe) = kernel.find(id) {
+            pipe.borrow_mut().is_held = is_held;
+        }
+    }
+}
+
 impl Io for SimulatedIo {
     fn now(&self) -> Instant {
         self.now
+    }
+
+    fn clock(&self) -> Instant {
+        self.kernel.borrow().clock.get()
     }
 
     fn gather(&mut self) {
@@ -344,6 +361,14 @@ impl Io for SimulatedIo {
             self.doorbell.announce();
             kernel.asleep = is_idle().then_some(until);
         }
+    }
+
+    fn hold(&mut self, id: ConnectionId) {
+        self.set_held(id, true);
+    }
+
+    fn release(&mut self, id: ConnectionId) {
+        self.set_held(id, false);
     }
 
     fn await_writable(&mut self, id: ConnectionId) {

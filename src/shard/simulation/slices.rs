@@ -244,9 +244,15 @@ fn a_topic_for_which_too_much_waits_takes_no_more_and_says_so() {
     let mut world = World::in_slices(1, limits, 1, 2);
     let mut members: Vec<_> = (0..30).map(|_| world.join(0, Version::V2, BIG)).collect();
     let big = "x".repeat(3_000);
+    // A client who says too much waits.
     for _ in 0..4 {
         shout(&mut members[0], &big);
     }
+    world.run();
+    for member in &mut members {
+        assert_eq!(heard(member).len(), 4);
+    }
+    members[0].push(BIG, "shout_times", json!({"times": 4, "text": big}));
     // Three fit. The fourth fails, and the channel ends by its own `?`.
     world.run();
     assert_eq!(members[0].peek().last(), Some(&"phx_error"));

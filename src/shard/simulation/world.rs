@@ -139,6 +139,11 @@ impl World {
         false
     }
 
+    /// Lets one shard take a turn, and no other.
+    pub(super) fn turn(&mut self, shard: usize) {
+        self.lanes[shard].turn();
+    }
+
     /// Lets time pass. Nobody wakes later than he has asked to.
     pub(super) fn pass(&mut self, time: Duration) {
         let target = self.clock.get() + time;

@@ -17,7 +17,8 @@ use crate::telemetry::{Tally, Telemetry};
 pub(super) fn topics(slice: usize) -> Topics {
     let telemetry = Telemetry::new(0, Arc::new(Tally::default()));
     let interest = OwnInterest::new(Arc::new(Interest::new(2)), 0);
-    Topics::new(slice, usize::MAX, interest, telemetry)
+    let congestion = OwnInterest::new(Arc::new(Interest::new(2)), 0);
+    Topics::new(slice, usize::MAX, (interest, congestion), telemetry)
 }
 
 /// A channel that gets messages rather than frames, so that a test can read them. Each is its own

@@ -58,6 +58,7 @@ impl Topics {
         for (_, place) in seats {
             fanout.put_ahead(&mut subscribers[place as usize], place);
         }
+        self.mark_congestion(index);
         Ok(())
     }
 
@@ -69,6 +70,7 @@ impl Topics {
         {
             let size = left.min(self.slices.size / SHARES);
             let (sent, is_over) = self.serve_slice(topic, size.max(1), audience);
+            self.mark_congestion(topic);
             left = left.saturating_sub(sent);
             if !is_over {
                 self.slices.topics.push_back(topic);

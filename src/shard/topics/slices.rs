@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::subscriber::TopicIndex;
+use crate::shard::lines::MAX_WRITE;
 
 /// The topics that are served in slices.
 pub(super) struct Slices {
@@ -42,6 +43,12 @@ impl Slices {
         self.topics.retain(|waiting| *waiting != topic);
     }
 
+    /// With more bytes than these on its way a topic is congested; with no more it is so no longer.
+    pub(super) fn much(&self, is_congested: bool) -> usize {
+        let much = MUCH.min(self.max_queue / 8);
+        if is_congested { much / 2 } else { much }
+    }
+
     /// Whether a broadcast of so many bytes may join those of its topic, which has so many.
     pub(super) fn have_room(&self, waiting: usize, size: usize) -> bool {
         let fits = |waiting: usize, max| waiting == 0 || waiting + size <= max;
@@ -73,6 +80,9 @@ pub(super) const SHARES: usize = 4;
 
 /// With so many bytes a write costs twice as much as with none.
 const BYTES_OF_A_WRITE: usize = 16 << 10;
+
+/// Two waves: who comes next waits for no more than these.
+const MUCH: usize = 2 * MAX_WRITE;
 
 /// All topics of a shard together may have so many times as much on their way as one.
 const ALL_TOPICS: usize = 4;

@@ -18,6 +18,8 @@ pub(crate) struct Topics {
     pub(super) entries: Table<Topic>,
     pub(super) slices: Slices,
     pub(super) interest: OwnInterest,
+    /// The same for those of which much is on its way, so that who feeds them is slowed.
+    pub(super) congestion: OwnInterest,
     pub(super) telemetry: Telemetry,
 }
 
@@ -28,7 +30,7 @@ impl Topics {
     pub(crate) fn new(
         slice: usize,
         max_queue: usize,
-        interest: OwnInterest,
+        (interest, congestion): (OwnInterest, OwnInterest),
         telemetry: Telemetry,
     ) -> Self {
         Self {
@@ -36,6 +38,7 @@ impl Topics {
             entries: Table::default(),
             slices: Slices::new(slice, max_queue),
             interest,
+            congestion,
             telemetry,
         }
     }
@@ -110,10 +113,40 @@ impl Topics {
             // What was on its way is for nobody.
             if let Some(fanout) = topic.fanout.take() {
                 self.slices.forget(index, fanout.bytes());
+                self.mark_congestion(index);
             }
         }
         for Moved { subscriber, from, to } in moved.into_iter().flatten() {
             audience.moved(subscriber, index, from, to);
+        }
+    }
+}
+
+/// Who is to be slowed.
+impl Topics {
+    /// Whether anything is served in slices, so that it may be too much.
+    #[inline]
+    pub(crate) fn takes_slices(&self) -> bool {
+        !self.slices.is_empty()
+    }
+
+    /// Whether so much of a topic is on its way here that who feeds it is to wait.
+    pub(crate) fn is_congested(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|index| self.entries[index.0 as usize].is_congested)
+    }
+
+    /// Marks a topic for all shards to see, when more or less of it is on its way than before.
+    pub(super) fn mark_congestion(&mut self, index: TopicIndex) {
+        let topic = &mut self.entries[index.0 as usize];
+        let bytes = topic.fanout.as_ref().map_or(0, |fanout| fanout.bytes());
+        let is_congested = bytes > self.slices.much(topic.is_congested);
+        if is_congested != topic.is_congested {
+            topic.is_congested = is_congested;
+            if is_congested {
+                self.congestion.add(&topic.name);
+            } else {
+                self.congestion.remove(&topic.name);
+            }
         }
     }
 }
@@ -167,6 +200,8 @@ impl Topics {
         }
         assert_eq!(self.slices.bytes, bytes, "what is on its way to the topics");
         self.interest.check(wanted);
+        let congested = self.entries.iter().filter(|(_, topic)| topic.is_congested).count();
+        self.congestion.check(congested);
     }
 }
 

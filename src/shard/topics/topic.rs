@@ -22,13 +22,15 @@ pub(super) struct Topic {
     fastlanes: SmallVec<[(Encoding, u32); 1]>,
     /// What is on its way to them, if that takes more than a turn.
     pub(super) fanout: Option<Box<Fanout>>,
+    /// That is so much that who feeds it is to wait.
+    pub(super) is_congested: bool,
 }
 
 impl Topic {
     /// One that somebody holds.
     pub(super) fn new(name: Rc<str>) -> Self {
         let (subscribers, fastlanes) = (Vec::new(), SmallVec::new());
-        Self { name, holders: 1, subscribers, fastlanes, fanout: None }
+        Self { name, holders: 1, subscribers, fastlanes, fanout: None, is_congested: false }
     }
 
     pub(super) fn is_empty(&self) -> bool {

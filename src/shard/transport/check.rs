@@ -34,5 +34,6 @@ impl Transport {
         let refused = self.leaving.iter().filter(|(_, leaving)| leaving.was_refused).count();
         assert_eq!(self.admissions.refused, refused, "refused");
         self.unfinished.check(heads);
+        self.waiting.check();
     }
 }

@@ -48,6 +48,7 @@ impl Transport {
         match decision {
             Ok(connected) => self.accept(hub, connecting, connected),
             Err(failure) => {
+                self.paces.count(connecting.peer.ip(), hub.clock.now());
                 let response = refusal(hub, connecting.peer, failure);
                 self.respond_and_go_on(hub, &connecting, &response);
                 self.dead.push(connecting.connect);

@@ -25,6 +25,10 @@ impl Transport {
         let now = hub.clock.seconds();
         let (heard, place) = hub.lines.heard(id.into())?;
         let idle = heard + self.bounds.idle_timeout;
+        if self.waiting.has(id) && !matches!(place, Place::Leaving(_)) {
+            // It has spoken, and it is for us to listen.
+            return Some(now + self.bounds.idle_timeout);
+        }
         match place {
             Place::Open(_) if now < idle => return Some(idle),
             Place::Open(_) => self.end(hub, id, EndReason::Idle),

@@ -10,7 +10,6 @@
 //! The steps are [`Step`]'s. A deadline goes beside them, and past it the connection is gone
 //! whatever it waits for.
 
-use super::last::Last;
 use super::table::{Leaving, Stage, Step, Transport};
 use super::unfinished::Mark;
 use crate::io::ConnectionId;
@@ -56,6 +55,9 @@ impl Transport {
     pub(crate) fn ended(&mut self, hub: &mut Hub, id: ConnectionId, error: Option<std::io::Error>) {
         if let Some(error) = error {
             return self.end(hub, id, EndReason::Broken(error));
+        }
+        if self.waiting.end_behind(id) {
+            return;
         }
         match hub.lines.place(id.into()) {
             None => {}
@@ -179,6 +181,8 @@ impl Transport {
     pub(super) fn drop_connection(&mut self, hub: &mut Hub, id: ConnectionId) {
         let Some(place) = hub.lines.remove(id.into()) else { return };
         self.unfinished.forget(id);
+        self.waiting.forget(id);
+        hub.paces.forget(id.into());
         let was_refused = self.empty(hub, place, &Stop::Closed);
         self.admissions.dismiss(hub.links.shared(), was_refused);
         self.last.closed.push(id);
@@ -218,11 +222,6 @@ impl Transport {
                 }
             }
         }
-    }
-
-    /// What the kernel is to be asked for.
-    pub(crate) fn last(&mut self) -> &mut Last {
-        &mut self.last
     }
 
     fn leaving_of(&mut self, hub: &mut Hub, id: ConnectionId) -> Option<&mut Leaving> {

@@ -7,7 +7,7 @@ use crate::message::{Encoding, Handle, Request};
 use crate::protocol::http::{AcceptKey, UpgradeError};
 use crate::protocol::phoenix;
 use crate::protocol::websocket::{CloseCode, Error};
-use crate::shard::channels::{Callback, Connect};
+use crate::shard::channels::{Callback, Connect, Pressure};
 use crate::shard::links::Alarm;
 
 /// What reading has come to.
@@ -53,6 +53,8 @@ pub(crate) struct RouteCall {
 pub(crate) enum Goodbye {
     /// By the end of the bytes.
     None,
+    /// Before it: the client has had its share, or has met with something that is full.
+    Stopped(Pressure),
     /// By the client's Close.
     Close(Option<CloseCode>),
     /// By a frame that can't be read.

@@ -11,7 +11,7 @@ pub(crate) struct Last {
 
 impl Last {
     /// Asks for it.
-    pub(crate) fn tell(&mut self, io: &mut impl Io) {
+    pub(super) fn tell(&mut self, io: &mut impl Io) {
         for id in self.shut_down.drain(..) {
             io.shutdown(id);
         }

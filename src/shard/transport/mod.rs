@@ -12,6 +12,9 @@
 //! messages out of an open socket's bytes, and `endings` waits for the client's Close. Whose time is
 //! over is told by `deadlines`.
 //!
+//! A client that asks for more than its share of a turn, or whose messages go where much waits
+//! already, is not read further for a while (`waiting`).
+//!
 //! What the application's code is to do meanwhile is handed up as an [`Errand`]; reading goes on
 //! when it is done.
 //!
@@ -39,6 +42,7 @@ mod admissions;
 mod errand;
 mod last;
 mod unfinished;
+mod waiting;
 mod wheel;
 
 #[cfg(any(test, debug_assertions))]
@@ -46,3 +50,4 @@ mod check;
 
 pub(crate) use errand::{Connecting, Errand, Read, RouteCall};
 pub(crate) use table::Transport;
+pub(crate) use waiting::Stopped;

@@ -1,8 +1,11 @@
 //! Reading: the bytes of one receive, by where their connection has come to.
 
+use std::time::Instant;
+
 use super::errand::{Goodbye, Read};
 use super::requests::Requests;
 use super::table::{Step, Transport};
+use super::waiting::Stopped;
 use super::websocket::Frames;
 use crate::io::ConnectionId;
 use crate::message::LineId;
@@ -16,6 +19,25 @@ pub(crate) enum Reading<'b> {
 }
 
 impl Transport {
+    /// Until when a client is not to be read, if its haste has led to nothing but refusals and
+    /// crashes.
+    #[inline]
+    pub(crate) fn paced_until(&self, hub: &mut Hub, id: ConnectionId) -> Option<Instant> {
+        let now = hub.clock.now();
+        if let Some(until) = hub.paces.until(id.into(), now) {
+            return Some(until);
+        }
+        if self.paces.is_empty() {
+            return None;
+        }
+        match hub.lines.place(id.into())? {
+            Place::Arriving(place) => {
+                self.paces.until(self.arriving[place as usize].peer.ip(), now)
+            }
+            _ => None,
+        }
+    }
+
     /// Begins to read what a client has sent; `None` if there is nothing to be made of it.
     #[inline]
     pub(crate) fn begin<'b>(
@@ -24,16 +46,21 @@ impl Transport {
         id: ConnectionId,
         bytes: &'b mut [u8],
     ) -> Option<Reading<'b>> {
-        let (place, encoding) = hub.lines.hear(id.into(), hub.clock.seconds_begun())?;
-        match place {
+        let heard = hub.lines.hear(id.into(), hub.clock.seconds_begun())?;
+        hub.clear_pressure();
+        let share = hub.share(heard.read);
+        match heard.place {
             Place::Open(session) => {
                 let line = LineId::from(id);
-                let encoding = encoding.expect("what is open has an encoding");
+                let encoding = heard.encoding.expect("what is open has an encoding");
                 let begun = self.unfinished.take_message(id);
                 let limits = self.bounds.websocket;
-                Some(Reading::Frames(Frames::new(line, session, encoding, begun, bytes, limits)))
+                let frames = Frames::new(line, session, encoding, begun, bytes, limits, share);
+                Some(Reading::Frames(frames))
             }
-            Place::Arriving(place) => self.begin_head(hub, place, bytes).map(Reading::Requests),
+            Place::Arriving(place) => {
+                self.begin_head(hub, place, bytes, share).map(Reading::Requests)
+            }
             Place::Leaving(place) => {
                 match self.leaving[place as usize].step {
                     Step::AwaitClose => self.await_close(hub, id, bytes),
@@ -55,13 +82,19 @@ impl Transport {
         }
     }
 
-    /// Has read what there was.
+    /// Has read what there was, or not all of it.
     #[inline]
-    pub(crate) fn end_reading(&mut self, hub: &mut Hub, reading: Reading<'_>, how: Goodbye) {
-        match reading {
+    pub(crate) fn end_reading(
+        &mut self,
+        hub: &mut Hub,
+        reading: Reading<'_>,
+        how: Goodbye,
+    ) -> Option<Stopped> {
+        let stopped = match reading {
             Reading::Frames(frames) => self.end_frames(hub, frames, how),
-            Reading::Requests(requests) => self.end_requests(requests),
-        }
+            Reading::Requests(requests) => self.end_requests(hub, requests, how),
+        };
         self.trim_unfinished(hub);
+        stopped
     }
 }

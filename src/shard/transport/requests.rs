@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use super::errand::{Connecting, Errand, Goodbye, Read, RouteCall};
 use super::table::{Stage, Step, Transport};
 use super::unfinished::Mark;
+use super::waiting::Stopped;
 use crate::io::ConnectionId;
 use crate::message::{EndReason, Request, Response, Stop};
 use crate::protocol::http::{self, Param};
-use crate::shard::channels::{Hub, Mount};
+use crate::shard::channels::{Hub, Mount, Pressure};
 use crate::shard::lines::Place;
 use crate::shard::links::Alarm;
 use crate::telemetry::Event;
@@ -26,6 +27,9 @@ pub(crate) struct Requests<'b> {
     begun: Option<Mark>,
     /// What comes behind is not for us to read: it waits until `connect` has decided, or for ever.
     is_over: bool,
+    /// So many are read in this turn, and so many are still to be.
+    share: u16,
+    left: u16,
 }
 
 enum Bytes<'b> {
@@ -58,6 +62,7 @@ impl Transport {
         hub: &mut Hub,
         place: u32,
         bytes: &'b mut [u8],
+        share: u16,
     ) -> Option<Requests<'b>> {
         let arriving = &mut self.arriving[place as usize];
         let (id, peer) = (arriving.id, arriving.peer);
@@ -73,7 +78,8 @@ impl Transport {
                 (Some(mark), Bytes::Kept(whole))
             }
         };
-        Some(Requests { id, place, peer, bytes, position: 0, begun, is_over: false })
+        let (position, is_over) = (0, false);
+        Some(Requests { id, place, peer, bytes, position, begun, is_over, share, left: share })
     }
 
     /// What is sent without waiting for `connect` is kept until that has decided.
@@ -106,6 +112,11 @@ impl Transport {
         }
         let id = requests.id;
         let rest = &requests.bytes.as_slice()[requests.position..];
+        // One that began before is read in any case: what is left over is of this receive.
+        if requests.left == 0 && requests.begun.is_none() && !rest.is_empty() {
+            return Read::Over(Goodbye::Stopped(Pressure::Share));
+        }
+        requests.left = requests.left.saturating_sub(1);
         let (head, size) = match http::parse(rest, self.bounds.max_head_size) {
             Ok(Some(parsed)) => parsed,
             Ok(None) => return Read::Over(Goodbye::None),
@@ -151,8 +162,17 @@ impl Transport {
     }
 
     /// What is left is the beginning of a request, unless nothing more is to be read.
-    pub(super) fn end_requests(&mut self, requests: Requests<'_>) {
-        let Requests { id, place, bytes, position, begun, is_over, .. } = requests;
+    pub(super) fn end_requests(
+        &mut self,
+        hub: &mut Hub,
+        requests: Requests<'_>,
+        how: Goodbye,
+    ) -> Option<Stopped> {
+        let Requests { id, place, bytes, position, begun, is_over, share, left, .. } = requests;
+        hub.count_read(id.into(), share - left);
+        if let Goodbye::Stopped(why) = how {
+            return Some(Stopped { left: bytes.as_slice().len() - position, why });
+        }
         if !is_over && position < bytes.as_slice().len() {
             if begun.is_none() {
                 // It has its time from here, among others that have begun.
@@ -164,6 +184,7 @@ impl Transport {
             };
             self.unfinished.keep_bytes(id, bytes, begun);
         }
+        None
     }
 
     /// Says how a request is answered, or by whom.

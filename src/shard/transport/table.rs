@@ -1,6 +1,6 @@
 //! The table of connections on their way in or out.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,14 +8,16 @@ use super::admissions::Admissions;
 use super::errand::Connecting;
 use super::last::Last;
 use super::unfinished::{Mark, Unfinished};
+use super::waiting::{LOOK, Waiting};
 use super::wheel::Deadlines;
 use crate::config::Limits;
-use crate::io::ConnectionId;
+use crate::io::{ConnectionId, Io};
 use crate::message::PlainRoute;
 use crate::protocol::websocket;
-use crate::shard::channels::Connect;
+use crate::shard::channels::{Connect, Hub};
 use crate::shard::clock::{Clock, ceil_seconds};
 use crate::shard::lines::Place;
+use crate::shard::pace::Paces;
 use crate::shard::table::Table;
 
 /// The connections of a shard that are on their way in or out, and the bytes of all.
@@ -24,6 +26,9 @@ pub(crate) struct Transport {
     pub(super) leaving: Table<Leaving>,
     pub(super) admissions: Admissions,
     pub(super) unfinished: Unfinished,
+    pub(super) waiting: Waiting,
+    /// Addresses of clients who are refused again and again.
+    pub(super) paces: Paces<IpAddr>,
     pub(super) deadlines: Deadlines,
     pub(super) routes: Arc<[PlainRoute]>,
     pub(super) bounds: Bounds,
@@ -118,6 +123,8 @@ impl Transport {
             leaving: Table::default(),
             admissions: Admissions::default(),
             unfinished: Unfinished::default(),
+            waiting: Waiting::default(),
+            paces: Paces::default(),
             deadlines: Deadlines::new(),
             routes,
             bounds,
@@ -157,8 +164,27 @@ impl Transport {
     }
 
     /// Whether the next turn has something to do.
-    pub(crate) fn has_more(&self) -> bool {
-        !self.ending.is_empty() || !self.dead.is_empty()
+    pub(crate) fn has_more(&self, hub: &mut Hub) -> bool {
+        !self.ending.is_empty() || !self.dead.is_empty() || self.waiting.has_turns(hub)
+    }
+
+    /// When to look again, if nothing else happens, whether those who wait can go on.
+    pub(crate) fn next_look(&self, hub: &Hub) -> Option<Instant> {
+        let now = hub.clock.now();
+        let pressed = hub.links.is_nearly_full().then(|| now + LOOK);
+        self.waiting.next_look(now).into_iter().chain(pressed).min()
+    }
+
+    /// Those who are not read further for a while.
+    #[inline]
+    pub(crate) fn waiting(&mut self) -> &mut Waiting {
+        &mut self.waiting
+    }
+
+    /// Asks the kernel for what is to be done last.
+    pub(crate) fn tell(&mut self, io: &mut impl Io) {
+        self.waiting.tell(io);
+        self.last.tell(io);
     }
 
     /// Somebody arrives, and stands where this says.
@@ -202,9 +228,9 @@ impl Transport {
         self.arriving.len()
     }
 
-    /// Bytes of requests and messages that are not whole.
+    /// Bytes of requests and messages that are not whole, or wait to be read.
     pub(crate) fn unfinished_bytes(&self) -> usize {
-        self.unfinished.bytes()
+        self.unfinished.bytes() + self.waiting.bytes()
     }
 
     /// Entries of the wheel of deadlines.
@@ -214,7 +240,7 @@ impl Transport {
 
     /// What is noted to be done and not done yet.
     pub(crate) fn notes(&self) -> usize {
-        self.ending.len() + self.last.len() + self.dead.len()
+        self.ending.len() + self.last.len() + self.dead.len() + self.waiting.notes()
     }
 }
 

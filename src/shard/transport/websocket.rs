@@ -3,11 +3,12 @@
 use super::errand::{Errand, Goodbye, Read};
 use super::table::{Step, Transport};
 use super::unfinished::Mark;
+use super::waiting::Stopped;
 use crate::io::ConnectionId;
 use crate::message::{Encoding, EndReason, LineId, Stop};
 use crate::protocol::phoenix::{self, Ref};
-use crate::protocol::websocket::{self, Input, Limits, Message, Partial};
-use crate::shard::channels::Hub;
+use crate::protocol::websocket::{self, Ahead, Input, Limits, Message, Partial};
+use crate::shard::channels::{Hub, Pressure};
 
 /// Bytes of an open socket.
 pub(crate) struct Frames<'b> {
@@ -17,6 +18,9 @@ pub(crate) struct Frames<'b> {
     input: Input<'b>,
     /// The mark of the message that began in a receive before, until that is whole.
     begun: Option<Mark>,
+    /// So many messages are read in this turn, and so many are still to be.
+    share: u16,
+    left: u16,
 }
 
 impl<'b> Frames<'b> {
@@ -28,15 +32,23 @@ impl<'b> Frames<'b> {
         begun: Option<(Mark, Box<Partial>)>,
         bytes: &'b mut [u8],
         limits: Limits,
+        share: u16,
     ) -> Self {
         let (begun, partial) = begun.unzip();
-        Self { line, session, encoding, input: Input::new(partial, bytes, limits), begun }
+        let input = Input::new(partial, bytes, limits);
+        Self { line, session, encoding, input, begun, share, left: share }
     }
 
     /// Reads one message.
     #[inline(always)]
     pub(super) fn read(&mut self, hub: &mut Hub, max_depth: usize) -> Read<'_> {
-        let Self { line, session, encoding, input, begun } = self;
+        if (self.left == 0 || hub.is_pressed())
+            && let Some(why) = self.stop(hub, max_depth)
+        {
+            return Read::Over(Goodbye::Stopped(why));
+        }
+        self.left = self.left.saturating_sub(1);
+        let Self { line, session, encoding, input, begun, .. } = self;
         let decoded = match input.next_message() {
             Ok(Some(Message::Text(text))) => {
                 if encoding.has_plain_heartbeats()
@@ -69,13 +81,50 @@ impl<'b> Frames<'b> {
     }
 }
 
+impl Frames<'_> {
+    /// Whether reading stops here, and why. Not before a heartbeat or a control frame, when it is not
+    /// the client's own share that is over.
+    #[cold]
+    fn stop(&mut self, hub: &mut Hub, max_depth: usize) -> Option<Pressure> {
+        if let Some(met) = hub.take_pressure() {
+            return Some(met);
+        }
+        let ahead = self.input.peek();
+        if self.left == 0 {
+            return (!matches!(ahead, Ahead::Nothing)).then_some(Pressure::Share);
+        }
+        let is_urgent = match ahead {
+            Ahead::Nothing | Ahead::Control => true,
+            Ahead::Small(text) => str::from_utf8(&text).is_ok_and(|text| {
+                let message = self.encoding.decode(text, max_depth);
+                message.is_ok_and(|message| message.topic == "phoenix".into())
+            }),
+            Ahead::Large => false,
+        };
+        (!is_urgent).then_some(Pressure::Shard)
+    }
+}
+
 impl Transport {
     /// Has read what an open socket's client sent.
     #[inline]
-    pub(super) fn end_frames(&mut self, hub: &mut Hub, frames: Frames<'_>, how: Goodbye) {
-        let Frames { line, input, begun, .. } = frames;
+    pub(super) fn end_frames(
+        &mut self,
+        hub: &mut Hub,
+        frames: Frames<'_>,
+        how: Goodbye,
+    ) -> Option<Stopped> {
+        let Frames { line, input, begun, share, left, .. } = frames;
         let id = ConnectionId::from(line);
+        hub.count_read(line, share - left);
         match how {
+            Goodbye::Stopped(why) => {
+                let left = input.rest().len();
+                if let Some(partial) = input.finish() {
+                    self.unfinished.keep_message(id, partial, begun);
+                }
+                return Some(Stopped { left, why });
+            }
             Goodbye::None => {
                 if let Some(partial) = input.finish() {
                     self.unfinished.keep_message(id, partial, begun);
@@ -97,5 +146,6 @@ impl Transport {
                 self.look_for_close(hub, id, input, None);
             }
         }
+        None
     }
 }

@@ -74,6 +74,12 @@ pub struct Limits {
     /// [`max_message_size`](Self::max_message_size) together comes up in one go, before the kernel
     /// could be offered any of it.
     pub max_send_queue: usize,
+    /// Bytes of memory kept for clients, of all shards together: what they are owed and have not
+    /// taken, what of them is not whole, what waits to be read or for their channels, and broadcasts
+    /// that are under way. Default a quarter of the memory that is free at the start, in the machine
+    /// or in the control group's limit, whichever is less. Past it: whoever has most of it is closed
+    /// without a word, until an eighth of it is free.
+    pub max_kept_bytes: Option<usize>,
     /// Messages waiting for a channel whose callback is not done, or whose join runs. Default
     /// 1,000. Past it: a client's message is answered with `{"reason":"overloaded"}`, an
     /// [`Address`](crate::Address) gets [`Full`](crate::AddressError::Full), and a broadcast that
@@ -128,6 +134,25 @@ pub struct Limits {
     pub max_blocking_queue: usize,
 }
 
+impl Limits {
+    /// These limits where so many bytes are free: what is kept for clients has a bound, and what
+    /// waits between threads is no more than a part of it, though always two of the largest messages.
+    pub(crate) fn fit(self, free: Option<u64>, shards: usize) -> Self {
+        let free = free.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let max_kept_bytes = self.max_kept_bytes.unwrap_or(free / 4);
+        let two = self.max_message_size.saturating_mul(2);
+        let part = |of: usize| (max_kept_bytes / 4 / of.max(1)).max(two);
+        let ways = shards * shards.saturating_sub(1);
+        Self {
+            max_kept_bytes: Some(max_kept_bytes),
+            max_partial_bytes: self.max_partial_bytes.min((max_kept_bytes / shards).max(two)),
+            max_mesh_bytes: self.max_mesh_bytes.min(part(ways)),
+            max_inbox_bytes: self.max_inbox_bytes.min(part(shards)),
+            ..self
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -143,6 +168,7 @@ impl Default for Limits {
             max_topics: 100,
             idle_timeout: Duration::from_secs(60),
             max_send_queue: 16 << 20,
+            max_kept_bytes: None,
             max_mailbox: 1_000,
             max_mailbox_bytes: 16 << 20,
             hold_timeout: Duration::from_secs(10),

@@ -219,11 +219,11 @@ impl<A: Send + Sync + 'static> Builder<A> {
         };
         let addresses = start::addresses(&listeners);
         let config = Config::for_kernel(&abilities);
-        let limits = self.limits.clone();
+        let limits = self.limits.fit(io::ceiling::free_memory(), shards);
         let running = start::start(Plan {
             mounts: self.mounts,
             routes: self.routes.into(),
-            limits: self.limits,
+            limits: limits.clone(),
             listeners,
             cpus: cpus.iter().copied().map(Some).collect(),
             config: config.clone(),

@@ -143,7 +143,6 @@ impl Means {
         abilities: &Abilities,
         shards: usize,
     ) -> Self {
-        let group = Share::of_this_process().memory;
         let limit_of_shards = limits.max_connections_per_shard.saturating_mul(shards);
         Self {
             shards: shards as u64,
@@ -154,9 +153,14 @@ impl Means {
             memlock_of_a_ring: config.memlock_of_a_further_ring(),
             memlock: abilities.memlock,
             open_files: kernel::open_files(),
-            memory: kernel::free_memory().into_iter().chain(group).min(),
+            memory: free_memory(),
         }
     }
+}
+
+/// Bytes of memory that are free: in the machine, and until the control groups' limit.
+pub(crate) fn free_memory() -> Option<u64> {
+    kernel::free_memory().into_iter().chain(Share::of_this_process().memory).min()
 }
 
 /// A number with its thousands apart.

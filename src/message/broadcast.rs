@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::encoding::{Encoding, Frames};
 use super::ids::GlobalProcessId;
+use super::kept::keep;
 use super::payload::Payload;
 use crate::protocol::phoenix::EncodeError;
 
@@ -78,7 +79,7 @@ impl Broadcast {
         self.0.frames.of(encoding, || {
             let mut frame = Vec::with_capacity(self.size());
             encoding.broadcast(&mut frame, self.topic(), self.event(), self.payload())?;
-            Ok(frame.into())
+            Ok(keep(frame))
         })
     }
 

@@ -14,6 +14,8 @@ pub(crate) enum EndReason {
     Unwritable,
     /// It owes more than it may: its reader does not read.
     SlowReader { max_send_queue: usize },
+    /// It has most of what is kept for clients, and all together have too much.
+    KeepsMost { bytes: usize, max_kept_bytes: usize },
     /// It is the oldest of those that have begun to say something, and they have too many bytes.
     Unfinished { max_partial_bytes: usize },
     /// It is the oldest of those that have not asked for anything, and there are too many of them.
@@ -63,6 +65,7 @@ impl EndReason {
             Self::Broken(_)
             | Self::Unwritable
             | Self::SlowReader { .. }
+            | Self::KeepsMost { .. }
             | Self::NeverAsked { .. }
             | Self::TooEarly { .. }
             | Self::SlowRequest

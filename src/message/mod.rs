@@ -25,6 +25,7 @@ mod refused;
 mod stop;
 
 mod ids;
+mod kept;
 
 pub use broadcast::{Broadcast, BroadcastError};
 pub use crash::{Crash, Rejection};
@@ -33,6 +34,7 @@ pub(crate) use end_reason::{EndReason, Farewell};
 pub(crate) use event::decode_params;
 pub use event::{EventError, FromEvent, NoEvents, RawEvent};
 pub(crate) use ids::{GlobalProcessId, LineId, ProcessId};
+pub(crate) use kept::{keep, kept};
 pub(crate) use params::{ParamsError, from_params};
 pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
 pub use refusal::{AddressError, ReplyError};

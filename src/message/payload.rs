@@ -8,6 +8,7 @@ use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
+use super::kept::{keep, keep_many};
 use crate::protocol::phoenix::{RawPayload, check_json};
 
 /// The content of an event, a reply or a join: a JSON text, or binary.
@@ -278,8 +279,16 @@ impl<'a> PayloadRef<'a> {
     /// Copies the payload, so that it can be kept.
     pub fn to_payload(self) -> Payload {
         match self.0 {
-            RawPayload::Json(text) => Payload(Repr::Json(Bytes::copy_from_slice(text))),
-            RawPayload::Binary(bytes) => Payload::binary(Bytes::copy_from_slice(bytes)),
+            RawPayload::Json(text) => Payload(Repr::Json(keep_many(text.to_vec()))),
+            RawPayload::Binary(bytes) => Payload::binary(keep_many(bytes.to_vec())),
+        }
+    }
+
+    /// The same, for one that is to wait: it counts among what is kept.
+    pub(crate) fn to_kept(self) -> Payload {
+        match self.0 {
+            RawPayload::Json(text) => Payload(Repr::Json(keep(text.to_vec()))),
+            RawPayload::Binary(bytes) => Payload::binary(keep(bytes.to_vec())),
         }
     }
 
@@ -520,10 +529,10 @@ impl<'de> Visitor<'de> for PayloadVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Payload, A::Error> {
         match map.next_entry::<&[u8], &[u8]>()? {
             Some((seal, text)) if ptr::eq(seal, &JSON[..]) => {
-                Ok(Payload(Repr::Json(Bytes::copy_from_slice(text))))
+                Ok(Payload(Repr::Json(keep_many(text.to_vec()))))
             }
             Some((seal, bytes)) if ptr::eq(seal, &BINARY[..]) => {
-                Ok(Payload::binary(Bytes::copy_from_slice(bytes)))
+                Ok(Payload::binary(keep_many(bytes.to_vec())))
             }
             _ => Err(de::Error::custom("a payload can only be part of JSON")),
         }

@@ -6,13 +6,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use crossbeam_channel::TrySendError;
 
 use super::channels::Question;
 use super::links::{Info, LateFrame, Parcel, Remote, Shared};
 use super::local::Local;
-use crate::message::{AddressError, Broadcast, BroadcastError, Payload, ReplyError};
+use crate::message::{AddressError, Broadcast, BroadcastError, Payload, ReplyError, keep};
 
 /// Sends a broadcast to everyone on this node.
 ///
@@ -52,7 +51,7 @@ pub(crate) fn answer(
     let encoded = question.encoding.reply(&mut frame, refs, topic, status, response);
     encoded.map_err(|error| ReplyError::Encode(error.to_string()))?;
     let (process, line) = (question.process, question.line);
-    let late = LateFrame { process, line, frame: Bytes::from(frame) };
+    let late = LateFrame { process, line, frame: keep(frame) };
     send(remote, Parcel::Reply(Box::new(late))).map_err(|error| match error {
         Refusal::Here(_) | Refusal::Full => ReplyError::Full,
         Refusal::Gone => ReplyError::Gone,

@@ -367,6 +367,7 @@ impl<I: Io> Shard<I> {
             hub.see_to(line, room);
         }
         transport.do_chores(hub);
+        transport.shed(hub);
         transport.advance_endings(hub);
         transport.tell(&mut self.io);
 

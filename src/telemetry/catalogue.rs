@@ -311,6 +311,7 @@ impl Telemetry {
     fn tell_ending(&self, reason: &EndReason) {
         let Tally {
             slow_readers,
+            shed,
             unfinished,
             oversized,
             malformed,
@@ -325,6 +326,10 @@ impl Telemetry {
             EndReason::SlowReader { max_send_queue } => {
                 slow_readers.add(1);
                 tracing::info!(max_send_queue, "closing a connection that does not read");
+            }
+            EndReason::KeepsMost { bytes, max_kept_bytes } => {
+                shed.add(1);
+                tracing::info!(bytes, max_kept_bytes, "closing the client that has most memory");
             }
             EndReason::Unfinished { max_partial_bytes } => {
                 unfinished.add(1);

@@ -58,6 +58,9 @@ figures! {
     unfinished,
     /// Connections closed because no whole request came in its time.
     slow_requests,
+    /// Connections closed because all clients together had too much of the memory that is kept for
+    /// them, and these the most.
+    shed,
     /// Requests refused and sockets closed for a head, a frame or a message that was too large.
     oversized,
     /// Requests refused and sockets closed for what could not be read; what is nested too deep or

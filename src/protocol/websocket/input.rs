@@ -80,6 +80,11 @@ impl<'b> Input<'b> {
         self.partial.filter(|partial| !self.ended && !partial.is_at_rest())
     }
 
+    /// How many bytes were read.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
     /// The bytes that were not read.
     pub(crate) fn rest(&self) -> &[u8] {
         &self.bytes[self.position..]

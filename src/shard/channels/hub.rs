@@ -190,6 +190,13 @@ impl Channels {
         dead.into_iter().map(Dead).collect()
     }
 
+    /// Whose messages wait for his channels, and how many bytes of them.
+    pub(crate) fn mailed(&self) -> impl Iterator<Item = (LineId, usize)> {
+        let received =
+            |(_, process): (ProcessId, &Process)| (process.line, process.mailbox.received());
+        self.processes.iter().map(received).filter(|(_, bytes)| *bytes > 0)
+    }
+
     /// What is noted to be done and not done yet.
     #[cfg(feature = "testing")]
     pub(crate) fn notes(&self) -> usize {

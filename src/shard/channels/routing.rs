@@ -145,7 +145,7 @@ impl Hub {
             if event == "phx_leave" {
                 return Mail::Leave { message_ref };
             }
-            let payload = PayloadRef::new(message.payload).to_payload();
+            let payload = PayloadRef::new(message.payload).to_kept();
             Mail::Event { message_ref, event: message.event.to_text(), payload }
         });
         None
@@ -246,6 +246,6 @@ fn own(topic: &str, message: &Message<'_>) -> OwnedMessage {
         message_ref: message.message_ref.to_owned(),
         topic: topic.into(),
         event: message.event.to_text(),
-        payload: PayloadRef::new(message.payload).to_payload(),
+        payload: PayloadRef::new(message.payload).to_kept(),
     }
 }

@@ -87,7 +87,9 @@ impl Lines {
 
     /// A client has gone, and what waits for it with it. Says where it was.
     pub(crate) fn remove(&mut self, id: LineId) -> Option<Place> {
-        self.table.remove(id).map(|line| line.place)
+        let line = self.table.remove(id)?;
+        self.queue.forget(line.outbox.backlog.len());
+        Some(line.place)
     }
 
     /// Where a client stands; `None` if it is gone.
@@ -127,6 +129,18 @@ impl Lines {
     #[inline]
     pub(crate) fn is_turn_full(&self) -> bool {
         self.queue.is_full()
+    }
+
+    /// Bytes of memory by which clients' frames are known that wait; the frames themselves are
+    /// [kept](crate::message::kept).
+    pub(crate) fn bytes(&self) -> usize {
+        self.queue.waiting * BYTES_OF_A_FRAME
+    }
+
+    /// Every client to whom something is owed, and how much.
+    pub(crate) fn debtors(&self) -> impl Iterator<Item = (LineId, usize)> {
+        let owed = |(id, line): (LineId, &Line)| (id, line.outbox.backlog_bytes as usize);
+        self.table.iter().map(owed).filter(|(_, bytes)| *bytes > 0)
     }
 
     /// How many lines are to be written to at the end of the turn.
@@ -224,7 +238,9 @@ impl Lines {
         let max = self.bounds.max_owed;
         let Some(line) = self.table.find(id) else { return true };
         let before = line.outbox.owes();
+        let frames = line.outbox.backlog.len();
         line.outbox.drop_broadcasts(max / 2, may_drop);
+        self.queue.forget(frames - line.outbox.backlog.len());
         let owes = line.outbox.owes();
         owes <= max / 2 || (owes <= max && before - owes >= max / 16)
     }
@@ -278,6 +294,8 @@ impl Lines {
     #[cfg(any(test, debug_assertions))]
     pub(crate) fn check(&self) {
         assert_eq!(self.table.iter().count(), self.table.len(), "lines and their number");
+        let frames = self.table.iter().map(|(_, line)| line.outbox.backlog.len()).sum::<usize>();
+        assert_eq!(self.queue.waiting, frames, "frames that wait");
         for (id, line) in self.table.iter() {
             line.outbox.check(id, self.queue.has_more());
             let is_open = matches!(line.place, Place::Open(_));
@@ -333,6 +351,9 @@ fn is_flooded(line: &Line, queue: &SendQueue, bounds: &Bounds) -> bool {
 fn room(line: &Line, bounds: &Bounds) -> Room {
     if line.outbox.owes() > bounds.max_owed { Room::Exceeded } else { Room::Left }
 }
+
+/// An entry of a list that has grown by doubling.
+const BYTES_OF_A_FRAME: usize = 2 * size_of::<Pending>();
 
 /// What a client at rest takes, to be told with all else that it does.
 #[cfg(test)]

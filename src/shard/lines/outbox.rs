@@ -5,6 +5,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::message::keep;
+
 /// A finished frame that several connections share.
 pub(crate) type Frame = Rc<Bytes>;
 
@@ -132,9 +134,7 @@ impl Pending {
             Self::Frame(frame) | Self::Broadcast { frame, .. } => {
                 Self::Frame(Rc::new(frame.slice(written..)))
             }
-            Self::Turn { .. } => {
-                Self::Frame(Rc::new(Bytes::copy_from_slice(&self.bytes(arena)[written..])))
-            }
+            Self::Turn { .. } => Self::Frame(Rc::new(keep(self.bytes(arena)[written..].to_vec()))),
         }
     }
 }

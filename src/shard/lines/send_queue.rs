@@ -12,12 +12,10 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
-
 use super::line::LineTable;
 use super::outbox::{Flow, Outbox, Pending};
 use crate::io::{Io, Rest, Unsent};
-use crate::message::LineId;
+use crate::message::{LineId, keep};
 
 /// What this turn sends.
 #[derive(Default)]
@@ -34,6 +32,8 @@ pub(super) struct SendQueue {
     used: usize,
     /// Writes handed to the kernel since the start.
     pub(super) writes: u64,
+    /// Frames, and joined ones, that wait for clients.
+    pub(super) waiting: usize,
 }
 
 impl SendQueue {
@@ -80,7 +80,7 @@ impl SendQueue {
             let (start, end) = (start as u32, end as u32);
             return self.queue(id, outbox, Pending::Turn { start, end });
         }
-        let frame = Bytes::copy_from_slice(&self.arena[start..]);
+        let frame = keep(self.arena[start..].to_vec());
         self.arena.truncate(start);
         self.push(id, outbox, Pending::Frame(Rc::new(frame)));
     }
@@ -92,6 +92,7 @@ impl SendQueue {
         if outbox.flow == Flow::Open {
             self.queue(id, outbox, pending);
         } else {
+            self.waiting += 1;
             outbox.push_back(pending);
         }
     }
@@ -120,6 +121,7 @@ impl SendQueue {
             }
             self.crowded.push(id);
         }
+        self.waiting += 1;
         outbox.push_back(pending);
     }
 
@@ -135,6 +137,11 @@ impl SendQueue {
     #[cfg(any(test, debug_assertions))]
     pub(super) fn has_more(&self) -> bool {
         !self.later.is_empty() || !self.batch.is_empty()
+    }
+
+    /// A line is gone, or has lost so many frames that waited.
+    pub(super) fn forget(&mut self, frames: usize) {
+        self.waiting -= frames;
     }
 
     /// Whether something waits for the next write, because one does not take it all.
@@ -183,6 +190,7 @@ impl SendQueue {
                 unsettled.broken.push(id);
                 continue;
             }
+            self.waiting += 1;
             line.outbox.push_front(self.batch[place].1.rest(&self.arena, unsent.written));
             line.outbox.flow = Flow::Blocked;
             io.await_writable(unsent.id);
@@ -231,6 +239,7 @@ impl SendQueue {
             let place = outbox.place as usize;
             let first =
                 std::mem::replace(&mut self.batch[place].1, Pending::Turn { start: 0, end: 0 });
+            self.waiting += 1;
             outbox.push_front(first);
             self.batch[place].1 = self.gather(outbox).expect("something was just put in front");
             if !outbox.backlog.is_empty() {
@@ -243,6 +252,7 @@ impl SendQueue {
     /// Takes from the front of the backlog what one write takes: one frame, or several joined.
     fn gather(&mut self, outbox: &mut Outbox) -> Option<Pending> {
         let backlog = &mut outbox.backlog;
+        let before = backlog.len();
         let mut size = 0;
         let count = backlog
             .iter()
@@ -268,6 +278,7 @@ impl SendQueue {
             }
             Pending::Turn { start, end: self.arena.len() as u32 }
         };
+        self.waiting -= before - backlog.len();
         if backlog.is_empty() {
             // Back to the inline place: a connection at rest owns no heap.
             backlog.shrink_to_fit();

@@ -30,7 +30,7 @@ use std::time::Instant;
 use crossbeam_channel::TrySendError;
 
 use super::blocking::Pool;
-use crate::message::{Broadcast, BroadcastError};
+use crate::message::{Broadcast, BroadcastError, kept};
 use crate::telemetry::{Event, Tally, Telemetry};
 
 pub(crate) use gaps::GapInbox;
@@ -56,10 +56,14 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
     /// Where each shard counts.
     pub(crate) tallies: Vec<Arc<Tally>>,
+    /// Bytes that all shards together may keep for clients, and what each says it has of those that
+    /// are not [counted](kept) as pieces.
+    pub(crate) max_kept_bytes: usize,
+    own: Vec<AtomicUsize>,
 }
 
 impl Shared {
-    pub(crate) fn new(remotes: Vec<Arc<Remote>>, blocking: Pool) -> Self {
+    pub(crate) fn new(remotes: Vec<Arc<Remote>>, blocking: Pool, max_kept_bytes: usize) -> Self {
         let shards = remotes.len();
         Self {
             remotes,
@@ -70,6 +74,8 @@ impl Shared {
             ended: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             tallies: (0..shards).map(|_| Arc::default()).collect(),
+            max_kept_bytes,
+            own: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
         }
     }
 
@@ -138,13 +144,15 @@ pub(crate) struct Links {
     shared: Arc<Shared>,
     remote: Arc<Remote>,
     mesh: Mesh,
+    /// What this shard has said that it keeps.
+    kept_own: usize,
     telemetry: Telemetry,
 }
 
 impl Links {
     pub(crate) fn new(shared: Arc<Shared>, shard: usize, mesh: Mesh, telemetry: Telemetry) -> Self {
         let remote = shared.remotes[shard].clone();
-        Self { shared, remote, mesh, telemetry }
+        Self { shared, remote, mesh, kept_own: 0, telemetry }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -162,7 +170,7 @@ impl Links {
     ///
     /// When the queue to at least one was full. All others have it.
     pub(crate) fn forward(&mut self, broadcast: &Broadcast) -> Result<(), BroadcastError> {
-        let Self { shared, remote, mesh, telemetry } = self;
+        let Self { shared, remote, mesh, telemetry, .. } = self;
         if shared.remotes.len() == 1 {
             return Ok(());
         }
@@ -220,6 +228,23 @@ impl Links {
     #[inline]
     pub(crate) fn is_shared(&self) -> bool {
         self.shared.remotes.len() > 1
+    }
+
+    /// Notes how many bytes this shard keeps for clients besides the pieces that count by themselves.
+    /// Says how many all shards together are to be rid of, if they keep more than they may.
+    pub(crate) fn keep(&mut self, bytes: usize) -> Option<usize> {
+        let Self { shared, remote, kept_own, .. } = self;
+        // Relaxed: these are sums, and nothing hangs on their order.
+        if std::mem::replace(kept_own, bytes) != bytes {
+            shared.own[remote.shard].store(bytes, Ordering::Relaxed);
+        }
+        let max = shared.max_kept_bytes;
+        let all = || shared.own.iter().map(|own| own.load(Ordering::Relaxed)).sum::<usize>();
+        let pieces = kept();
+        let is_near = pieces.saturating_add(bytes.saturating_mul(shared.own.len())) > max / 2;
+        let kept = if is_near { pieces + all() } else { 0 };
+        // Rid of so much that it is not to be done again at once.
+        (kept > max).then(|| kept - max / 8 * 7)
     }
 
     /// Whether another shard has much of a topic on its way to its subscribers.

@@ -377,3 +377,18 @@ fn what_is_broadcast_by_a_drop_goes_out_by_itself() {
         assert_eq!(client.take_texts(), [("last words".to_owned(), "farewell".to_owned())]);
     }
 }
+
+/// The kernel was to receive again from a client who had been held, but was told so only when
+/// something else woke the shard.
+#[test]
+fn who_was_held_goes_on_by_himself() {
+    let mut world = World::new(1);
+    let mut client = world.join(0, Version::V2, "actor:1");
+    world.kernel(0).faults.cuts = 100;
+    let text = "x".repeat(300_000);
+    let echo = client.push("actor:1", "echo", json!({ "text": text }));
+    world.run();
+    assert!(client.take_reply(&echo).response == json!({ "text": text }));
+    client.finish();
+    world.assert_rest();
+}

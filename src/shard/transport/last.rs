@@ -20,6 +20,11 @@ impl Last {
         }
     }
 
+    /// Whether there is nothing to ask for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.shut_down.is_empty() && self.closed.is_empty()
+    }
+
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn len(&self) -> usize {
         self.shut_down.len() + self.closed.len()

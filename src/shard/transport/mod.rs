@@ -36,6 +36,8 @@ mod endings;
 
 mod deadlines;
 
+mod shedding;
+
 mod table;
 
 mod admissions;

@@ -165,7 +165,10 @@ impl Transport {
 
     /// Whether the next turn has something to do.
     pub(crate) fn has_more(&self, hub: &mut Hub) -> bool {
-        !self.ending.is_empty() || !self.dead.is_empty() || self.waiting.has_turns(hub)
+        // The kernel is asked when all is written, and not before the shard would rest.
+        let has_to_ask = self.waiting.has_to_tell() || !self.last.is_empty();
+        let has_work = !self.ending.is_empty() || !self.dead.is_empty();
+        has_to_ask || has_work || self.waiting.has_turns(hub)
     }
 
     /// When to look again, if nothing else happens, whether those who wait can go on.

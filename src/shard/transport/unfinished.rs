@@ -151,11 +151,16 @@ impl Unfinished {
     }
 }
 
-#[cfg(any(test, feature = "testing"))]
+/// What it comes to.
 impl Unfinished {
     /// Bytes of memory that are kept.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The same for each connection of which something is kept.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = (ConnectionId, usize)> {
+        self.kept.iter().map(|(id, (_, beginning))| (*id, beginning.size()))
     }
 }
 

@@ -140,6 +140,11 @@ impl Waiting {
         Some(Resumed { id, bytes, position, has_ended, is_held })
     }
 
+    /// Whether the kernel is to be told something.
+    pub(super) fn has_to_tell(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Whether somebody waits for nothing but his turn.
     pub(super) fn has_turns(&self, hub: &mut Hub) -> bool {
         self.clients.values().any(|waiter| hub.is_over(&waiter.why))
@@ -168,9 +173,9 @@ impl Waiting {
         }
     }
 
-    /// Bytes that wait of one client.
-    pub(super) fn bytes_of(&self, id: ConnectionId) -> usize {
-        self.clients.get(&id).map_or(0, |waiter| waiter.bytes.capacity())
+    /// The same for each of them.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = (ConnectionId, usize)> {
+        self.clients.iter().map(|(id, waiter)| (*id, waiter.bytes.capacity()))
     }
 
     /// What is noted to be done and not done yet.

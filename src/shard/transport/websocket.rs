@@ -116,7 +116,12 @@ impl Transport {
     ) -> Option<Stopped> {
         let Frames { line, input, begun, share, left, .. } = frames;
         let id = ConnectionId::from(line);
-        hub.count_read(line, share - left);
+        // Much that is no message yet takes its time too.
+        let pieces = input.position() / PIECE;
+        hub.count_read(
+            line,
+            (share - left).saturating_add(u16::try_from(pieces).unwrap_or(u16::MAX)),
+        );
         match how {
             Goodbye::Stopped(why) => {
                 let left = input.rest().len();
@@ -149,3 +154,6 @@ impl Transport {
         None
     }
 }
+
+/// So many bytes count as a message.
+const PIECE: usize = 4 << 10;

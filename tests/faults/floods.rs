@@ -6,6 +6,7 @@ use serde_json::json;
 use simurgh::Limits;
 use simurgh::testing::raw::{Frame, Raw, get, masked, upgrade};
 
+use crate::calm::CROWDED;
 use crate::scene::{in_threads, play};
 
 /// A hundred topics a client, which is as many as one may have; some are refused and some wait for
@@ -93,3 +94,58 @@ fn a_flood_of_connections_that_ask_nothing_harms_nobody_else() {
         });
     });
 }
+
+/// Five thousand messages in one write filled the queue to the next shard. Everyone there missed some
+/// and was thrown out of the room, and so was the one who had said them.
+#[test]
+fn a_burst_of_messages_costs_nobody_a_message_and_nobody_his_place() {
+    play(&Limits::default(), |scene, random| {
+        in_threads(random, |random| {
+            let mut raw = Raw::open(scene.addr(random));
+            let mut burst = masked(0x81, text("join", CROWDED, "phx_join").as_bytes());
+            for n in 0..BURST {
+                burst.extend(masked(0x81, text(&n.to_string(), CROWDED, "say").as_bytes()));
+            }
+            raw.send(burst);
+            let mut answered = 0;
+            while answered <= BURST {
+                let frame = String::from_utf8(raw.frame().payload).unwrap();
+                assert!(!frame.contains("phx_error"), "{frame}");
+                if frame.contains("phx_reply") {
+                    assert!(frame.contains(r#""status":"ok""#), "{frame}");
+                    answered += 1;
+                }
+            }
+        });
+    });
+}
+
+/// Channels that crash and are joined again, and joins that are refused, as fast as they are sent.
+#[test]
+fn a_flood_of_crashes_and_refusals_is_slowed_and_harms_nobody_else() {
+    play(&Limits::default(), |scene, random| {
+        in_threads(random, |random| {
+            let mut raw = Raw::open(scene.addr(random));
+            let mut flood = Vec::new();
+            for n in 0..60 {
+                let topic = format!("room:{n}");
+                let refused =
+                    format!(r#"["1","refused","{topic}","phx_join",{{"join":"refuse"}}]"#);
+                flood.extend(masked(0x81, refused.as_bytes()));
+                for event in ["phx_join", "panic"] {
+                    flood.extend(masked(0x81, text("1", &topic, event).as_bytes()));
+                }
+            }
+            flood.extend(masked(0x81, text("last", "phoenix", "heartbeat").as_bytes()));
+            raw.send(flood);
+            while !String::from_utf8(raw.frame().payload).unwrap().contains(r#""last""#) {}
+        });
+    });
+}
+
+fn text(message_ref: &str, topic: &str, event: &str) -> String {
+    format!(r#"["1","{message_ref}","{topic}","{event}",{{}}]"#)
+}
+
+/// More than the queue between two shards holds.
+const BURST: usize = 5_000;

@@ -74,6 +74,13 @@ impl Actor {
         line.expect("the actor says something before it ends")
     }
 
+    /// Sends the actor a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let process = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &process]).status();
+        assert!(sent.expect("there is kill").success(), "{name} to {process}");
+    }
+
     /// Waits until the actor has ended.
     ///
     /// # Panics

@@ -5,9 +5,11 @@ use std::time::Duration;
 use simurgh::prelude::*;
 use simurgh::{Builder, Limits, Topic};
 
-/// Rooms at `/socket`, `room:*`, whose clients may be silent for as long as a test takes.
-pub(crate) fn endpoint() -> Builder<()> {
-    let limits = Limits { idle_timeout: Duration::from_secs(600), ..Limits::default() };
+/// Rooms at `/socket`, `room:*`, whose clients may be silent for as long as a test takes, on a server
+/// that keeps so many bytes for clients if that is said.
+pub(crate) fn endpoint(max_kept_bytes: Option<usize>) -> Builder<()> {
+    let idle_timeout = Duration::from_secs(600);
+    let limits = Limits { idle_timeout, max_kept_bytes, ..Limits::default() };
     Endpoint::builder(())
         .socket("/socket", |mount| mount.handler::<Visitor>().channel::<Room>("room:*"))
         .limits(limits)
@@ -24,7 +26,7 @@ impl SocketHandler for Visitor {
     }
 }
 
-/// Answers each event with its payload.
+/// Answers each event with its payload. `say` tells it to all in the room, `wait` never ends.
 struct Room;
 
 impl Channel for Room {
@@ -40,8 +42,13 @@ impl Channel for Room {
     async fn handle_in(
         &mut self,
         event: RawEvent,
-        _: &mut Context<'_, Self>,
+        cx: &mut Context<'_, Self>,
     ) -> Result<Reply, Crash> {
+        match event.name.as_str() {
+            "say" => cx.broadcast("said", event.payload.clone())?,
+            "wait" => std::future::pending().await,
+            _ => {}
+        }
         Ok(Reply::ok(event.payload))
     }
 }

@@ -20,13 +20,26 @@ impl LoneServer {
     /// Starts it with so many shards, under limits as `prlimit` takes them, for a test that calls [`play`] first thing;
     /// or says why it did not start.
     pub(crate) fn start(test: &str, shards: usize, limits: &[&str]) -> Result<Self, String> {
-        let part = format!("{PART}{shards}");
-        let mut actor = Actor::start(actor::command(limits, test, &part));
+        Self::start_part(test, &format!("{PART}{shards}"), limits)
+    }
+
+    /// The same for one that keeps so many bytes for its clients.
+    pub(crate) fn keeping(test: &str, shards: usize, bytes: usize) -> Self {
+        Self::start_part(test, &format!("{PART}{shards} {bytes}"), &[]).expect("it starts")
+    }
+
+    fn start_part(test: &str, part: &str, limits: &[&str]) -> Result<Self, String> {
+        let mut actor = Actor::start(actor::command(limits, test, part));
         let said = actor.hear();
         match said.strip_prefix("at ") {
             Some(addr) => Ok(Self { actor, addr: addr.parse().expect("an address") }),
             None => Err(said),
         }
+    }
+
+    /// Has the system stop it and go on with it, by this signal's name.
+    pub(crate) fn signal(&self, name: &str) {
+        self.actor.signal(name);
     }
 
     /// What it has counted of this kind.
@@ -57,13 +70,15 @@ impl LoneServer {
 /// Plays the server, if that is this process' part, and says whether it was.
 pub(crate) fn play() -> bool {
     let Some(part) = actor::part() else { return false };
-    let Some(shards) = part.strip_prefix(PART) else { return false };
-    let shards = shards.parse().expect("a number");
+    let Some(numbers) = part.strip_prefix(PART) else { return false };
+    let mut numbers = numbers.split(' ').map(|number| number.parse().expect("a number"));
+    let shards = numbers.next().expect("it has shards");
+    let endpoint = app::endpoint(numbers.next());
     let log = Log::default();
     let writer = log.clone();
     tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
     // Not by `Server::start`, which has no word for why it failed.
-    let running = match app::endpoint().listen("127.0.0.1:0").shards(shards).start() {
+    let running = match endpoint.listen("127.0.0.1:0").shards(shards).start() {
         Ok(running) => running,
         Err(error) => {
             actor::say(&error.to_string());
@@ -79,6 +94,8 @@ pub(crate) fn play() -> bool {
             "accepts failed" => sum(|shard| shard.accepts_failed),
             "complaints" => log.count("can't accept clients"),
             "resident bytes" => resident_bytes(),
+            "shed" => sum(|shard| shard.shed),
+            "crashes" => sum(|shard| shard.crashes),
             "ceiling" => running.ceiling().connections,
             other => panic!("nobody counts {other}"),
         };

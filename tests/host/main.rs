@@ -14,3 +14,5 @@ mod memory;
 mod scarcity;
 mod sixty_thousand;
 mod stage;
+mod stopped;
+mod together;

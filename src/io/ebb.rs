@@ -1,4 +1,4 @@
-//! Memory goes back to the system when many connections have gone.
+//! Memory goes back to the system when many connections have gone, or much that was kept for them.
 //!
 //! What a shard frees, the C library keeps: in pieces between what is still in use, where nothing
 //! but `malloc_trim` finds it. That walks over all that is free, of every thread, and holds their
@@ -9,9 +9,10 @@
 
 use std::time::{Duration, Instant};
 
-/// How the number of connections rises and falls.
-#[derive(Default)]
-pub(super) struct Ebb {
+/// How the number of connections rises and falls, or that of bytes.
+pub(crate) struct Ebb {
+    /// Fewer are no storm.
+    many: usize,
     /// The most there were since memory was given back last.
     highest: usize,
     /// Since when there are few compared to that.
@@ -19,11 +20,15 @@ pub(super) struct Ebb {
 }
 
 impl Ebb {
-    /// Whether memory is to be given back now, with so many connections open; then it counts as
-    /// done.
-    pub(super) fn is_over(&mut self, open: usize, now: Instant) -> bool {
+    pub(crate) fn new(many: usize) -> Self {
+        Self { many, highest: 0, low_since: None }
+    }
+
+    /// Whether memory is to be given back now, with so many there; then it counts as done.
+    #[inline]
+    pub(crate) fn is_over(&mut self, open: usize, now: Instant) -> bool {
         self.highest = self.highest.max(open);
-        if self.highest < MANY || open > self.highest / 4 {
+        if self.highest < self.many || open > self.highest / 4 {
             self.low_since = None;
             return false;
         }
@@ -31,18 +36,18 @@ impl Ebb {
         if now < since + CALM {
             return false;
         }
-        *self = Self { highest: open, low_since: None };
+        (self.highest, self.low_since) = (open, None);
         true
     }
 
     /// When to look again, if nothing else happens.
-    pub(super) fn until(&self) -> Option<Instant> {
+    pub(crate) fn until(&self) -> Option<Instant> {
         Some(self.low_since? + CALM)
     }
 }
 
 /// Gives what is free back to the system, as far as the C library can.
-pub(super) fn give_memory_back() {
+pub(crate) fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: may be called at any time from any thread.
     unsafe {
@@ -50,8 +55,8 @@ pub(super) fn give_memory_back() {
     }
 }
 
-/// Fewer are no storm: what they leave is a few hundred kilobytes.
-const MANY: usize = 1_000;
+/// Connections that are a storm: what fewer leave is a few hundred kilobytes.
+pub(super) const MANY_CONNECTIONS: usize = 1_000;
 
 /// Those who are going get the time for it.
 const CALM: Duration = Duration::from_secs(2);
@@ -62,7 +67,7 @@ mod tests {
 
     #[test]
     fn it_is_over_when_most_have_gone_for_a_while() {
-        let mut ebb = Ebb::default();
+        let mut ebb = Ebb::new(1_000);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert!(!ebb.is_over(10_000, at(0)));
@@ -84,9 +89,9 @@ mod tests {
 
     #[test]
     fn a_few_clients_are_no_storm() {
-        let mut ebb = Ebb::default();
+        let mut ebb = Ebb::new(1_000);
         let start = Instant::now();
-        assert!(!ebb.is_over(MANY - 1, start));
+        assert!(!ebb.is_over(1_000 - 1, start));
         assert!(!ebb.is_over(0, start + CALM));
         assert!(!ebb.is_over(0, start + CALM * 2));
         assert_eq!(ebb.until(), None);

@@ -40,6 +40,7 @@ use std::time::Instant;
 
 pub(crate) use config::Config;
 pub(crate) use doorbell::Doorbell;
+pub(crate) use ebb::{Ebb, give_memory_back};
 pub(crate) use error::Error;
 pub(crate) use prefetch::prefetch;
 pub(crate) use rings::Rings;

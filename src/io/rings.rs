@@ -35,7 +35,7 @@ use super::Taken;
 use super::accept::Peers;
 use super::buffers::Filled;
 use super::doorbell::Doorbell;
-use super::ebb::{Ebb, give_memory_back};
+use super::ebb::{Ebb, MANY_CONNECTIONS, give_memory_back};
 use super::growth::Growth;
 use super::kernel::with_patience;
 use super::operation::{Kind, Lending, Operation, Token};
@@ -94,7 +94,7 @@ impl Rings {
             lent: None,
             refused: Vec::new(),
             growth: Growth::default(),
-            ebb: Ebb::default(),
+            ebb: Ebb::new(MANY_CONNECTIONS),
             failure: None,
             troubles: Troubles::default(),
             config: config.clone(),

@@ -60,7 +60,7 @@ use std::time::Duration;
 use crate::config::Limits;
 #[cfg(feature = "testing")]
 use crate::io;
-use crate::io::{Completion, Io, Rest};
+use crate::io::{Completion, Ebb, Io, Rest};
 use crate::message::{EndReason, PlainRoute};
 #[cfg(feature = "testing")]
 use crate::telemetry;
@@ -135,6 +135,8 @@ impl<I: Io> Shard<I> {
             clock: Clock::new(io.now()),
             telemetry: telemetry.clone(),
             paces: Paces::default(),
+            ebb: Ebb::new(MUCH_KEPT),
+            eased_at: 0,
             spent: Spent::default(),
             pressure: None,
         };
@@ -340,7 +342,8 @@ impl<I: Io> Shard<I> {
             || !self.local.here.woken.borrow().is_empty();
         let tick = transport.next_tick(&hub.clock);
         let look = transport.next_look(hub);
-        let until = hub.channels.next_instant().into_iter().chain(tick).chain(look).min();
+        let until = hub.channels.next_instant().into_iter().chain(tick).chain(look);
+        let until = until.chain(hub.next_ease()).min();
         let is_draining = transport.draining().is_some();
         let was_left = Cell::new(false);
         let (inbox, shared, links) = (&self.inbox, &self.local.shared, &hub.links);
@@ -437,6 +440,8 @@ impl<I> Drop for Shard<I> {
 /// How long a turn reads on of clients who have had their share: of what heartbeats may wait, a
 /// small part.
 const WAITING_TIME: Duration = Duration::from_millis(2);
+/// Bytes kept for clients that are a storm: what fewer leave behind is not worth looking for.
+const MUCH_KEPT: usize = 2 << 20;
 /// Parcels taken from each other shard in a turn.
 const MESH_BATCH: usize = 256;
 /// Parcels taken from other threads in a turn.

@@ -15,6 +15,7 @@ use super::process::{Process, Processes, Status};
 use super::session::Sessions;
 use super::timers::{Due, Timers};
 use crate::config::Limits;
+use crate::io::Ebb;
 use crate::message::{LineId, Payload, ProcessId, Stop};
 use crate::shard::chores::Chores;
 use crate::shard::clock::{Clock, later};
@@ -38,6 +39,10 @@ pub(crate) struct Hub {
     pub(in crate::shard) telemetry: Telemetry,
     /// Clients whose joins are refused, or whose channels crash, again and again.
     pub(in crate::shard) paces: Paces<LineId>,
+    /// How what is kept for clients rises and falls.
+    pub(in crate::shard) ebb: Ebb,
+    /// The second in which it was looked last what memory can go back.
+    pub(in crate::shard) eased_at: u32,
     /// What this turn has made.
     pub(in crate::shard) spent: Spent,
     /// What the client whose messages are read has met with.
@@ -190,6 +195,14 @@ impl Channels {
         dead.into_iter().map(Dead).collect()
     }
 
+    /// A second has passed: memory goes back that is not needed any more.
+    pub(super) fn ease(&mut self) {
+        self.timers.ease();
+        if self.ready.capacity() > KEPT && self.ready.len() < self.ready.capacity() / 4 {
+            self.ready.shrink_to(self.ready.len() * 2);
+        }
+    }
+
     /// Whose messages wait for his channels, and how many bytes of them.
     pub(crate) fn mailed(&self) -> impl Iterator<Item = (LineId, usize)> {
         let received =
@@ -333,3 +346,6 @@ pub(super) fn reason(reason: &str) -> Payload {
 
 /// Where a client's session lies, and whose it is.
 pub(crate) type Client = (u32, LineId);
+
+/// Room for so many whose turn it is is kept.
+const KEPT: usize = 1_024;

@@ -28,6 +28,7 @@ mod ending;
 
 mod audience;
 mod due;
+mod easing;
 mod slow_readers;
 mod slowing;
 

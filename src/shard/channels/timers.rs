@@ -104,6 +104,13 @@ impl Timers {
         None
     }
 
+    /// A second has passed: memory goes back that is not needed any more.
+    pub(super) fn ease(&mut self) {
+        if self.heap.capacity() > KEPT && self.heap.len() < self.heap.capacity() / 4 {
+            self.heap.shrink_to(self.heap.len() * 2);
+        }
+    }
+
     /// When the next timer is due. May be early, for one that was cancelled.
     pub(crate) fn next_instant(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, ..))| *at)
@@ -113,6 +120,9 @@ impl Timers {
         self.entries.len()
     }
 }
+
+/// Room for so many is kept.
+const KEPT: usize = 1_024;
 
 #[cfg(test)]
 mod tests {

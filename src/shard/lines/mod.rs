@@ -131,6 +131,16 @@ impl Lines {
         self.queue.is_full()
     }
 
+    /// A second has passed: memory goes back that the last ones have not needed.
+    pub(crate) fn ease(&mut self) {
+        self.queue.ease();
+    }
+
+    /// Whether there is memory to be given back.
+    pub(crate) fn is_large(&self) -> bool {
+        self.queue.is_large()
+    }
+
     /// Bytes of memory by which clients' frames are known that wait; the frames themselves are
     /// [kept](crate::message::kept).
     pub(crate) fn bytes(&self) -> usize {

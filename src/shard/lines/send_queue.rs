@@ -28,7 +28,7 @@ pub(super) struct SendQueue {
     /// Connections that are [`Flow::Later`].
     later: Vec<LineId>,
     unsent: Vec<Unsent>,
-    /// Bytes of arena that the last turns needed, to give memory back after a storm.
+    /// Bytes of arena that the last seconds' turns needed, to give memory back after a storm.
     used: usize,
     /// Writes handed to the kernel since the start.
     pub(super) writes: u64,
@@ -287,13 +287,23 @@ impl SendQueue {
         Some(gathered)
     }
 
-    fn end_turn(&mut self) {
-        self.batch.clear();
-        self.used = (self.used - self.used / 16).max(self.arena.len());
-        self.arena.clear();
+    /// A second has passed: memory goes back that the last ones have not needed.
+    pub(super) fn ease(&mut self) {
         if self.arena.capacity() > ARENA_KEPT && self.arena.capacity() > self.used * 4 {
             self.arena.shrink_to(self.used.max(ARENA_KEPT));
         }
+        self.used /= 2;
+    }
+
+    /// Whether it holds more memory than it does at rest.
+    pub(super) fn is_large(&self) -> bool {
+        self.arena.capacity() > ARENA_KEPT
+    }
+
+    fn end_turn(&mut self) {
+        self.batch.clear();
+        self.used = self.used.max(self.arena.len());
+        self.arena.clear();
         if self.batch.capacity() > BATCH_KEPT {
             self.batch.shrink_to(BATCH_KEPT);
         }

@@ -148,10 +148,16 @@ impl OwnInterest {
         *count -= 1;
         if *count == 0 {
             self.topics.remove(&slot);
+            if self.topics.capacity() > KEPT && self.topics.len() < self.topics.capacity() / 8 {
+                self.topics.shrink_to(self.topics.len() * 2);
+            }
             table.clear(slot, self.shard);
         }
     }
 }
+
+/// Room for so many of a shard's own marks is kept.
+const KEPT: usize = 1_024;
 
 /// Enough for a million topics to rarely share one.
 const SLOTS: usize = 1 << 20;

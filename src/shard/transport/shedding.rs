@@ -9,13 +9,14 @@ use std::collections::HashMap;
 
 use super::table::Transport;
 use crate::io::ConnectionId;
-use crate::message::{EndReason, LineId};
+use crate::message::{EndReason, LineId, kept};
 use crate::shard::channels::Hub;
 
 impl Transport {
     /// Closes those who have most, while all together have too much.
     pub(crate) fn shed(&mut self, hub: &mut Hub) {
         let own = hub.lines.bytes() + self.unfinished.bytes() + self.waiting.bytes();
+        hub.ease(kept() + own);
         let Some(mut excess) = hub.links.keep(own) else { return };
         let max_kept_bytes = hub.links.shared().max_kept_bytes;
         let mut debtors: Vec<_> = self.debtors(hub).into_iter().collect();

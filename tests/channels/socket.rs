@@ -87,10 +87,60 @@ fn a_message_reaches_the_channel_with_its_join_ref_or_with_none() {
             let found = answer(&mut client, [current, json!("2")], "room:1", "echo");
             assert_eq!(found, (own.clone(), ok()));
         }
-        for stale in [json!("j0"), json!("1"), json!(""), json!(1), json!(["j1"])] {
+        for stale in [json!("j0"), json!("0"), json!(""), json!(1), json!(["j1"])] {
             client.send(stale, json!("3"), json!("room:1"), json!("echo"), json!({}));
         }
         client.silence_everywhere().unwrap();
+    });
+}
+
+/// Two client libraries send the ref of their join where the join_ref belongs. Phoenix took that up to
+/// 1.8.2, and they waited in vain for every answer here.
+#[test]
+fn the_ref_of_the_join_counts_for_its_join_ref() {
+    // shows: socket.ref-of-the-join
+    everywhere(|world, door| {
+        let mut client = door.client(world);
+        // What one library joins with: a null join_ref; then the other, which numbers joins apart.
+        for (given, message_ref) in [(json!(null), json!("1")), (json!(0), json!(1))] {
+            let refs = [given.clone(), message_ref.clone()];
+            assert_eq!(answer(&mut client, refs, "room:1", "phx_join").1, ok());
+            let refs = [message_ref.clone(), json!("2")];
+            let echoed = answer(&mut client, refs.clone(), "room:1", "echo");
+            let own = if given.is_null() { &message_ref } else { &given };
+            assert_eq!(echoed, (join_ref(door, own.clone()), ok()));
+            // A callback that waits keeps it waiting, and forgets nothing of it.
+            let steps = script([wait("go"), push("pushed")]);
+            client.send(message_ref.clone(), json!("3"), json!("room:1"), json!("act"), steps);
+            world.open("go");
+            client.expect("room:1", "pushed").unwrap();
+            assert_eq!(answer(&mut client, refs, "room:1", "echo").1, ok());
+            let refs = [message_ref, json!("4")];
+            assert_eq!(answer(&mut client, refs, "room:1", "phx_leave").1, ok());
+            client.expect("room:1", "phx_close").unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_ref_of_an_earlier_join_is_stale() {
+    // shows: socket.ref-of-an-earlier-join
+    everywhere(|world, door| {
+        let mut client = door.client(world);
+        for (join_ref, message_ref) in [("j1", "1"), ("j2", "2")] {
+            let refs = [json!(join_ref), json!(message_ref)];
+            assert_eq!(answer(&mut client, refs, "room:1", "phx_join").1, ok());
+        }
+        client.expect("room:1", "phx_close").unwrap();
+        for stale in ["1", "j1"] {
+            client.send(json!(stale), json!("3"), json!("room:1"), json!("echo"), json!({}));
+            client.send(json!(stale), json!("4"), json!("room:1"), json!("phx_leave"), json!({}));
+        }
+        client.silence_everywhere().unwrap();
+        for current in [json!("2"), json!("j2"), json!(null)] {
+            let refs = [current, json!("5")];
+            assert_eq!(answer(&mut client, refs, "room:1", "echo").1, ok());
+        }
     });
 }
 
@@ -116,15 +166,12 @@ fn a_leave_with_another_join_ref_is_ignored() {
 
 #[test]
 fn a_channel_joined_with_a_null_join_ref_goes_by_the_ref_of_its_join() {
-    // shows: socket.null-join-takes-null-only, own.null-join-ref-channel,
-    //   own.null-join-ref-closing
+    // shows: own.null-join-ref-channel, own.null-join-ref-closing
     everywhere(|world, door| {
         let mut client = door.client(world);
         let joined = answer(&mut client, [json!(null), json!("1")], "room:1", "phx_join");
         assert_eq!(joined, (json!(null), ok()));
 
-        client.send(json!("1"), json!("2"), json!("room:1"), json!("echo"), json!({}));
-        client.silence_everywhere().unwrap();
         let own = join_ref(door, json!("1"));
         let echoed = answer(&mut client, [json!(null), json!("3")], "room:1", "echo");
         assert_eq!(echoed, (own.clone(), ok()));

@@ -40,7 +40,8 @@ pub(super) struct Process {
 /// What few processes have.
 #[derive(Default)]
 pub(super) struct Rare {
-    /// While joining: the ref of the join, to answer it.
+    /// The ref of the join: while joining, to answer it; afterwards only where it is neither null nor
+    /// what `join_ref` says, since some clients go by it ([`Process::is_meant`]).
     pub(super) join_message_ref: RefBuf,
     /// While joining: the `join_ref` of the channel that this one takes the place of. It is told
     /// that it is closed when the join has been answered.
@@ -105,9 +106,17 @@ impl Process {
     }
 
     /// Whether a message with this `join_ref` is for this channel, and not for one before it.
+    ///
+    /// It may also say the ref of the join. There are clients that number joins and messages apart,
+    /// or join with null, and go by that ref afterwards; Phoenix took it up to 1.8.2. A message for
+    /// a channel before this one has the number of an earlier join either way.
     #[inline]
     pub(super) fn is_meant(&self, join_ref: &Ref<'_>) -> bool {
-        join_ref.is_null() || (!self.null_join_ref && *join_ref == self.join_ref)
+        *join_ref == self.join_ref || join_ref.is_null() || self.is_ref_of_join(join_ref)
+    }
+
+    fn is_ref_of_join(&self, join_ref: &Ref<'_>) -> bool {
+        self.rare.as_ref().is_some_and(|rare| *join_ref == rare.join_message_ref)
     }
 
     /// The place among its topic's subscribers, while it is one.
@@ -140,7 +149,9 @@ impl Process {
     /// Forgets what only a join needs, and gives back the `join_ref` of the channel it replaces.
     pub(super) fn end_joining(&mut self) -> Option<RefBuf> {
         let rare = self.rare.as_mut()?;
-        rare.join_message_ref = RefBuf::null();
+        if rare.join_message_ref == self.join_ref {
+            rare.join_message_ref = RefBuf::null();
+        }
         let replaced = rare.replaces.take();
         if rare.is_empty() {
             self.rare = None;
@@ -151,7 +162,8 @@ impl Process {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        self.alarm.is_none()
+        self.join_message_ref.is_null()
+            && self.alarm.is_none()
             && self.ending.is_none()
             && self.subscriptions.is_empty()
             && self.timers.is_empty()

@@ -14,8 +14,8 @@ use std::task::{Context as TaskContext, Poll};
 
 use crate::channel::{Channel, Context, Env, Reply, RouteShared};
 use crate::message::{
-    Broadcast, Crash, EventError, FromEvent, Payload, ProcessId, Refused, Rejection, Stop, Topic,
-    decode_params,
+    Broadcast, Crash, EventError, FromEvent, Misfit, Payload, ProcessId, Refused, Rejection, Stop,
+    Topic, decode_params,
 };
 use crate::protocol::phoenix::{Field, RefBuf};
 use crate::shard::channels::{Call, Cell, Outcome, RouteHandler};
@@ -100,7 +100,7 @@ where
         }
         let call = match TypedCall::decode(call) {
             Ok(call) => call,
-            Err(crash) => return Poll::Ready(Outcome::Crashed(crash.to_string())),
+            Err(misfit) => return Poll::Ready(Outcome::Unfit(misfit)),
         };
         let seat = self.seat.take().expect("a callback starts only when none runs");
         let spare = self.engine.spare.take();
@@ -161,9 +161,10 @@ struct Unknown {
 }
 
 impl<C: Channel> TypedCall<C> {
-    fn decode(call: Call<'_>) -> Result<Self, Crash> {
+    /// Fails for a join's params only.
+    fn decode(call: Call<'_>) -> Result<Self, Box<Misfit>> {
         Ok(match call {
-            Call::Join { params } => Self::Join(decode_params(params)?),
+            Call::Join { params } => Self::Join(decode_params(params).map_err(Box::new)?),
             Call::Event { message_ref, event, payload } => {
                 // An event that is no string reaches the channel as its JSON text.
                 let (name, decoded) = match &event {

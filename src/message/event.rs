@@ -9,7 +9,8 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use crate::message::{Payload, PayloadError, PayloadRef};
+use crate::message::{Misfit, Payload, PayloadError, PayloadRef};
+use crate::protocol::phoenix::RawPayload;
 
 /// A type that events are read into, usually an enum with a variant for each event.
 ///
@@ -125,11 +126,18 @@ impl FromEvent for RawEvent {
 pub enum NoEvents {}
 
 /// Reads a join's params, as the content of an event would be.
-pub(crate) fn decode_params<T: DeserializeOwned>(
-    payload: PayloadRef<'_>,
-) -> Result<T, PayloadError> {
-    payload.decode()
+///
+/// There are clients that join with null where they have nothing to say. A type that does not take
+/// null gets an empty object then.
+pub(crate) fn decode_params<T: DeserializeOwned>(payload: PayloadRef<'_>) -> Result<T, Misfit> {
+    let is_null = payload.as_json() == Some("null");
+    payload
+        .decode()
+        .or_else(|error| if is_null { EMPTY.decode() } else { Err(error) })
+        .map_err(|_| Misfit::of::<T>(payload))
 }
+
+const EMPTY: PayloadRef<'static> = PayloadRef::new(RawPayload::Json(b"{}"));
 
 /// Presents an event to serde as an enum, and as nothing else.
 ///
@@ -265,7 +273,6 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::protocol::phoenix::RawPayload;
 
     #[derive(Deserialize, PartialEq, Debug)]
     #[serde(rename_all = "snake_case")]
@@ -464,8 +471,49 @@ mod tests {
         }
         assert_eq!(decode_params::<Params>(json("{\"room\":7}")).unwrap().room, 7);
         assert!(decode_params::<Params>(json("{}")).is_err());
-        assert!(matches!(decode_params::<Params>(binary()), Err(PayloadError::Binary)));
+        let misfit = decode_params::<Params>(binary()).err().expect("it is no params");
+        assert_eq!(misfit.to_string(), "expected JSON, got binary");
         assert_eq!(decode_params::<Payload>(binary()).unwrap(), Payload::binary(BINARY));
         decode_params::<()>(json("{\"room\":7}")).unwrap();
+    }
+
+    #[test]
+    fn null_stands_for_no_params_where_it_is_nothing_else() {
+        #[derive(Deserialize, PartialEq, Debug, Default)]
+        #[serde(default)]
+        struct Entry {
+            name: Option<String>,
+        }
+        #[derive(Deserialize, PartialEq, Debug)]
+        struct Wrapped(Entry);
+        #[derive(Deserialize, Debug)]
+        struct Named {
+            #[serde(rename = "name")]
+            _name: String,
+        }
+        assert_eq!(decode_params::<Entry>(json("null")).unwrap(), Entry::default());
+        assert_eq!(decode_params::<Wrapped>(json("null")).unwrap(), Wrapped(Entry::default()));
+        assert!(decode_params::<HashMap<String, u8>>(json("null")).unwrap().is_empty());
+        assert_eq!(decode_params::<Option<Entry>>(json("null")).unwrap(), None);
+        assert_eq!(decode_params::<Value>(json("null")).unwrap(), Value::Null);
+        assert_eq!(decode_params::<Payload>(json("null")).unwrap().as_json(), Some("null"));
+        decode_params::<Named>(json("null")).unwrap_err();
+        // An event says what it carries.
+        assert!(is_bad_payload(read("new_msg", "null")));
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        #[derive(Deserialize, PartialEq, Debug, Default)]
+        #[serde(default)]
+        struct Entry {
+            name: Option<String>,
+        }
+        for list in ["[]", r#"["x"]"#] {
+            decode_params::<Entry>(json(list)).unwrap_err();
+            decode_params::<Option<Entry>>(json(list)).unwrap_err();
+        }
+        assert!(is_bad_payload(read("new_msg", r#"["body"]"#)));
+        assert!(is_bad_payload(read("new_msg", r#"["body","bold"]"#)));
     }
 }

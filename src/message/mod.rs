@@ -11,6 +11,9 @@ mod payload;
 mod event;
 mod params;
 
+mod misfit;
+mod object;
+
 mod broadcast;
 
 mod request;
@@ -35,6 +38,7 @@ pub(crate) use event::decode_params;
 pub use event::{EventError, FromEvent, NoEvents, RawEvent};
 pub(crate) use ids::{GlobalProcessId, LineId, ProcessId};
 pub(crate) use kept::{keep, kept};
+pub(crate) use misfit::Misfit;
 pub(crate) use params::{ParamsError, from_params};
 pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
 pub use refusal::{AddressError, ReplyError};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
 use super::kept::{keep, keep_many};
+use super::object::Object;
 use crate::protocol::phoenix::{RawPayload, check_json};
 
 /// The content of an event, a reply or a join: a JSON text, or binary.
@@ -143,7 +144,8 @@ impl Payload {
 
     /// Reads the JSON as a `T`, which may borrow from it.
     ///
-    /// `()` takes any payload, and [`Payload`] any as well, binary included. A type with derived
+    /// `()` takes any payload, and [`Payload`] any as well, binary included. A struct takes an object
+    /// and no list, which serde_json would let pass, although not within others. A type with derived
     /// `Deserialize` refuses an object in which one of its keys comes twice.
     ///
     /// # Errors
@@ -243,7 +245,7 @@ impl<'de> Deserialize<'de> for Payload {
 pub struct PayloadRef<'a>(RawPayload<'a>);
 
 impl<'a> PayloadRef<'a> {
-    pub(crate) fn new(raw: RawPayload<'a>) -> Self {
+    pub(crate) const fn new(raw: RawPayload<'a>) -> Self {
         Self(raw)
     }
 
@@ -422,8 +424,9 @@ impl IntoPayload for () {
 
 /// Reads a whole payload.
 ///
-/// It is serde_json's deserializer, except that `()` takes anything and that a [`Payload`] is
-/// handed over as it stands: binary, or JSON that need not be checked again.
+/// It is serde_json's deserializer, except that `()` takes anything, that a struct takes an object
+/// only, and that a [`Payload`] is handed over as it stands: binary, or JSON that need not be checked
+/// again.
 struct Decoder<'de>(RawPayload<'de>);
 
 impl<'de> Decoder<'de> {
@@ -484,6 +487,15 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
         visitor.visit_unit()
     }
 
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> serde_json::Result<V::Value> {
+        self.json()?.deserialize_struct(name, fields, Object(visitor))
+    }
+
     as_json! {
         deserialize_any();
         deserialize_bool();
@@ -509,7 +521,6 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
         deserialize_tuple(len: usize);
         deserialize_tuple_struct(name: &'static str, len: usize);
         deserialize_map();
-        deserialize_struct(name: &'static str, fields: &'static [&'static str]);
         deserialize_enum(name: &'static str, variants: &'static [&'static str]);
         deserialize_identifier();
         deserialize_ignored_any();

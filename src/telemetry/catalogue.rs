@@ -113,6 +113,11 @@ pub(crate) enum Event<'a> {
     Joined {
         topic: &'a str,
     },
+    /// A join's params are not what it takes. The error names no values.
+    JoinParamsRefused {
+        topic: &'a str,
+        error: &'a str,
+    },
     /// `join` said no.
     JoinRefused {
         topic: &'a str,
@@ -277,6 +282,9 @@ impl Telemetry {
                 tracing::debug!(topic, %parameters, "joining");
             }
             Event::Joined { topic } => tracing::debug!(%topic, "joined"),
+            Event::JoinParamsRefused { topic, error } => {
+                tracing::info!(%topic, error, "refused join: its params do not fit");
+            }
             Event::JoinRefused { topic } => tracing::info!(%topic, "refused join"),
             Event::Crashed { topic, channel, error } => {
                 crashes.add(1);

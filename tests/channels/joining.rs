@@ -36,8 +36,7 @@ fn a_join_that_is_not_granted_leaves_the_topic_unjoined() {
             (Plan::join([push("early")]), crashed.clone()),
             (Plan::join([broadcast("early")]), crashed.clone()),
             (Plan::join([Step::ReplyLater]), crashed.clone()),
-            (json!({"join": 7}), crashed.clone()),
-            (json!("no plan"), crashed),
+            (Plan::join([Step::Fail("again".into())]), crashed),
         ] {
             let refused = client.join("room:1", plan).unwrap();
             assert_eq!(refused.status, "error");
@@ -51,6 +50,41 @@ fn a_join_that_is_not_granted_leaves_the_topic_unjoined() {
         }
         assert!(client.join("room:1", json!({})).unwrap().is_ok());
         client.silence_everywhere().unwrap();
+    });
+}
+
+/// A join that did not decode was a crash, with an error in the log each time a client tried again.
+#[test]
+fn a_join_whose_params_do_not_fit_is_refused_and_told_why() {
+    // shows: socket.join-params
+    everywhere(|world, door| {
+        let mut client = door.client(world);
+        for (params, told) in [
+            (json!({"join": 7}), "invalid params: `join`: expected a sequence, got an integer"),
+            (json!("secret"), "invalid params: expected struct Plan, got a string"),
+            (json!(["secret"]), "invalid params: expected struct Plan, got a list"),
+            (json!([]), "invalid params: expected struct Plan, got a list"),
+        ] {
+            let refused = client.join("room:1", params).unwrap();
+            assert_eq!(
+                (&*refused.status, refused.response.as_json().cloned().unwrap()),
+                ("error", json!({"reason": told}))
+            );
+        }
+        assert_eq!(world.server.counts()[0].crashes, 0);
+        assert!(client.join("room:1", json!({})).unwrap().is_ok());
+    });
+}
+
+/// Clients in Go and in Rust join with null where they have no params.
+#[test]
+fn null_stands_for_no_params() {
+    // shows: socket.null-params
+    everywhere(|world, door| {
+        let mut client = door.client(world);
+        assert!(client.join("room:1", json!(null)).unwrap().is_ok());
+        let echo = client.push("room:1", "echo", json!(null));
+        assert_eq!(client.reply(echo).unwrap().response, json!(null));
     });
 }
 

@@ -79,6 +79,12 @@ impl Hub {
                 self.slow_down(id);
                 Err(response)
             }
+            Outcome::Unfit(misfit) => {
+                let (topic, error) = (self.topic_of(id), misfit.to_string());
+                self.telemetry.tell(Event::JoinParamsRefused { topic: &topic, error: &error });
+                let gap = if error.is_empty() { "" } else { ": " };
+                Err(reason(&format!("invalid params{gap}{error}")))
+            }
             Outcome::Crashed(error) => {
                 self.tell_crash(id, &error);
                 Err(reason("join crashed"))

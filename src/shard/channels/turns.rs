@@ -143,7 +143,9 @@ impl Hub {
                 self.finish_process(id);
                 None
             }
-            Outcome::Joined(_) | Outcome::Refused(_) => unreachable!("only join ends so"),
+            Outcome::Joined(_) | Outcome::Refused(_) | Outcome::Unfit(_) => {
+                unreachable!("only join ends so")
+            }
         }
     }
 

@@ -61,7 +61,7 @@
 //! |---|---|
 //! | who may connect, and what its channels share | [`SocketHandler`], [`ConnectInfo`], [`Refused`] |
 //! | a topic's behaviour | [`Channel`] and, for what a callback can do, [`Context`] |
-//! | events as an enum, payloads typed or unread | [`FromEvent`], [`Payload`], [`Json`] |
+//! | events as an enum, payloads typed or unread | [`FromEvent`], [`Payload`], [`Json`], [`RawJson`] |
 //! | replies at once, later, from another thread | [`Reply`], [`SocketRef`] |
 //! | timers, tasks and other channels that speak to one | [`Address`], [`Context::send_after`] |
 //! | paths, addresses, cores | [`Endpoint`], [`Builder`], [`Mount`] |
@@ -134,7 +134,7 @@ pub use io::ceiling::{Bound, Ceiling};
 pub use message::{AddressError, ReplyError};
 pub use message::{Broadcast, BroadcastError, Crash, Refused, Rejection, Request, Response, Stop};
 pub use message::{EventError, FromEvent, NoEvents, RawEvent, Topic};
-pub use message::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
+pub use message::{IntoPayload, Json, Payload, PayloadError, PayloadRef, RawJson};
 pub use mount::{Mount, NewMount};
 pub use protocol::http::{Param, Params};
 pub use running::Running;

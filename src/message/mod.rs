@@ -7,6 +7,7 @@
 mod topic;
 
 mod payload;
+mod raw_json;
 
 mod event;
 mod params;
@@ -41,6 +42,7 @@ pub(crate) use kept::{keep, kept};
 pub(crate) use misfit::Misfit;
 pub(crate) use params::{ParamsError, from_params};
 pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
+pub use raw_json::RawJson;
 pub use refusal::{AddressError, ReplyError};
 pub use refused::Refused;
 pub use request::Request;

@@ -5,11 +5,12 @@ use std::{fmt, iter, ptr, str};
 use bytes::Bytes;
 use serde::de::value::{BorrowedBytesDeserializer, MapDeserializer};
 use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::kept::{keep, keep_many};
 use super::object::Object;
+use super::raw_json::RawJson;
 use crate::protocol::phoenix::{RawPayload, check_json};
 
 /// The content of an event, a reply or a join: a JSON text, or binary.
@@ -19,9 +20,29 @@ use crate::protocol::phoenix::{RawPayload, check_json};
 /// of what the client wrote. Cloning copies a pointer.
 ///
 /// Inside a bigger structure a payload stands for any JSON value: it can be a field of a type that
-/// derives `Serialize` or `Deserialize`. As the content of a variant of an event
-/// ([`FromEvent`](crate::FromEvent)) and as a channel's params it also takes binary, which no other
-/// type does.
+/// derives `Deserialize`. As the content of a variant of an event ([`FromEvent`](crate::FromEvent))
+/// and as a channel's params it also takes binary, which no other type does.
+///
+/// To put one into other JSON, take its [`raw_json`](Self::raw_json), which a binary payload does not
+/// have. It has no `Serialize` itself: clients say whether what they send is binary, and
+/// `serde_json::json!` panics at what is no JSON.
+///
+/// ```
+/// # use simurgh::{Payload, PayloadError};
+/// fn relay(from: &str, payload: &Payload) -> Result<Payload, PayloadError> {
+///     Ok(serde_json::json!({ "from": from, "data": payload.raw_json()? }).into())
+/// }
+///
+/// assert!(relay("ann", &Payload::empty()).is_ok());
+/// assert!(relay("ann", &Payload::binary(vec![1, 2, 3])).is_err());
+/// ```
+///
+/// ```compile_fail
+/// # use simurgh::Payload;
+/// fn relay(from: &str, payload: &Payload) -> Payload {
+///     serde_json::json!({ "from": from, "data": payload }).into()
+/// }
+/// ```
 ///
 /// Two payloads are equal if their bytes are: `{"a":1}` and `{ "a": 1 }` are not.
 ///
@@ -54,8 +75,8 @@ impl Payload {
     ///
     /// # Errors
     ///
-    /// [`PayloadError::Encode`] if the value has no JSON: a map whose keys are no strings, a binary
-    /// payload inside it, or a `Serialize` that fails.
+    /// [`PayloadError::Encode`] if the value has no JSON: a map whose keys are no strings, or a
+    /// `Serialize` that fails.
     ///
     /// # Example
     ///
@@ -142,6 +163,16 @@ impl Payload {
         self.to_ref().as_json()
     }
 
+    /// The JSON text, as a part of other JSON: `json!({ "data": payload.raw_json()? })`.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Binary`] if the payload is binary; [`PayloadError::Decode`] if it is nested
+    /// deeper than 127, which `serde_json` does not read.
+    pub fn raw_json(&self) -> Result<RawJson<'_>, PayloadError> {
+        self.to_ref().raw_json()
+    }
+
     /// Reads the JSON as a `T`, which may borrow from it.
     ///
     /// `()` takes any payload, and [`Payload`] any as well, binary included. A struct takes an object
@@ -209,19 +240,6 @@ impl From<serde_json::Value> for Payload {
     }
 }
 
-impl Serialize for Payload {
-    /// As the JSON value it is, unchanged; a binary payload is an error.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.0 {
-            Repr::Json(text) => {
-                let raw: &RawValue = serde_json::from_slice(text).map_err(ser::Error::custom)?;
-                raw.serialize(serializer)
-            }
-            Repr::Binary(_) => Err(ser::Error::custom("a binary payload is no part of JSON")),
-        }
-    }
-}
-
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(NAME, PayloadVisitor)
@@ -267,6 +285,17 @@ impl<'a> PayloadRef<'a> {
             RawPayload::Json(text) => Some(str::from_utf8(text).expect("JSON is checked on entry")),
             RawPayload::Binary(_) => None,
         }
+    }
+
+    /// The JSON text, as a part of other JSON, like [`Payload::raw_json`].
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`Payload::raw_json`].
+    pub fn raw_json(self) -> Result<RawJson<'a>, PayloadError> {
+        let json = self.as_json().ok_or(PayloadError::Binary)?;
+        let too_deep = || PayloadError::Decode(de::Error::custom("nested deeper than 127"));
+        RawJson::new(json).ok_or_else(too_deep)
     }
 
     /// Reads the JSON as a `T`, like [`Payload::decode`].
@@ -572,7 +601,13 @@ mod tests {
 
     use super::*;
 
-    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    #[derive(Serialize)]
+    struct Written<'a> {
+        to: &'a str,
+        inner: RawJson<'a>,
+    }
+
+    #[derive(Deserialize, PartialEq, Debug)]
     struct Envelope {
         to: String,
         inner: Payload,
@@ -607,6 +642,7 @@ mod tests {
     fn a_text_may_be_deeper_than_anybody_can_read() {
         let deep = Payload::from_json_text("[".repeat(5000) + &"]".repeat(5000)).unwrap();
         assert!(matches!(deep.decode::<Value>(), Err(PayloadError::Decode(_))));
+        assert!(matches!(deep.raw_json(), Err(PayloadError::Decode(_))));
         let deep = Payload::from_json_text("[".repeat(127) + &"]".repeat(127)).unwrap();
         assert!(deep.decode::<Value>().is_ok());
     }
@@ -615,10 +651,11 @@ mod tests {
     fn a_payload_is_a_part_of_json_like_any_other_value() {
         let inner = text("{\"n\": [1.0, null]}");
         let whole = Envelope { to: "you".into(), inner };
-        let written = Payload::json(&whole).unwrap();
+        let written = Written { to: &whole.to, inner: whole.inner.raw_json().unwrap() };
+        let written = Payload::json(&written).unwrap();
         assert_eq!(written.as_json(), Some(r#"{"to":"you","inner":{"n": [1.0, null]}}"#));
         assert_eq!(written.decode::<Envelope>().unwrap(), whole);
-        assert_eq!(Payload::json(&whole.inner).unwrap(), whole.inner);
+        assert_eq!(Payload::json(&whole.inner.raw_json().unwrap()).unwrap(), whole.inner);
 
         let many: HashMap<String, Payload> = text(r#"{"a": [ 1 ], "b":null}"#).decode().unwrap();
         assert_eq!((&many["a"], &many["b"]), (&text("[ 1 ]"), &text("null")));
@@ -641,7 +678,7 @@ mod tests {
         assert!(matches!(binary.decode::<&[u8]>(), Err(PayloadError::Binary)));
         assert!(matches!(binary.decode::<Option<u8>>(), Err(PayloadError::Binary)));
         assert!(matches!(binary.decode::<Box<RawValue>>(), Err(PayloadError::Binary)));
-        assert!(matches!(Payload::json(&binary), Err(PayloadError::Encode(_))));
+        assert!(matches!(binary.raw_json(), Err(PayloadError::Binary)));
         assert_eq!(binary.as_json(), None);
         assert_ne!(text("7"), Payload::binary("7"));
     }

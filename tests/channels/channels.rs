@@ -102,7 +102,7 @@ impl<K: Kind> Channel for Actor<K> {
         cx: &mut Context<'_, Self>,
     ) -> Result<(), Crash> {
         act(&self.plan.out, cx).await.map_err(crash)?;
-        cx.push(message.event(), json!({ "handle_out": message.payload() }))?;
+        cx.push(message.event(), json!({ "handle_out": message.payload().raw_json()? }))?;
         Ok(())
     }
 

@@ -30,7 +30,7 @@ impl Channel for Raw {
         let RawEvent { name, payload } = event;
         match payload.is_binary() {
             true => Ok(Reply::ok(payload)),
-            false => Ok(Reply::ok(json!({ name: payload }))),
+            false => Ok(Reply::ok(json!({ name: payload.raw_json()? }))),
         }
     }
 }

@@ -211,9 +211,9 @@ impl Local {
             Ok(Poll::Ready(decision)) => transport.decide(hub, connecting, decision),
             Err(panic) => transport.decide(hub, connecting, Err(ConnectFailure::Crash(panic))),
         };
-        drop(core);
-        if let Some(mut early) = early {
-            self.receive(id, &mut early);
+        if let Some(early) = early {
+            // Read when its turn comes, since it may be another request that leads here again.
+            transport.waiting().begin_early(id, early);
         }
     }
 

@@ -122,6 +122,26 @@ fn a_shutdown_does_not_wait_for_connect() {
 }
 
 #[test]
+// shows: check.request-behind-a-refusal
+fn a_request_sent_meanwhile_is_answered_after_the_refusal() {
+    let app = App::default();
+    let server = app::start(&app);
+    let mut raw = Raw::connect(server.addr(0));
+    raw.send(get(WAIT, &[]));
+    until(|| app.waiting() == 1);
+    raw.send(get("/", &[]));
+    // A round trip of somebody else's, so that the server has seen it.
+    let mut other = Raw::open(server.addr(0));
+    other.send(masked(0x81, HEARTBEAT));
+    other.frame();
+    app.open_gate();
+    assert_eq!(raw.answer().status, 400);
+    assert_eq!(raw.answer().body, "<h1>home</h1>");
+    drop((raw, other));
+    server.await_rest();
+}
+
+#[test]
 fn a_refusal_after_a_wait_keeps_the_connection() {
     let app = App::default();
     let server = app::start(&app);

@@ -98,19 +98,18 @@ fn requests_sent_at_once_are_answered_in_their_order() {
 #[test]
 fn the_connection_lives_as_long_as_the_request_says() {
     let server = routes();
-    for (request, stays) in [
-        ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", true),
-        ("GET / HTTP/1.1\r\nhost: a\r\nconnection: Close\r\n\r\n", false),
-        ("GET / HTTP/1.0\r\n\r\n", false),
-        ("GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", false),
+    for (request, told) in [
+        ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", None),
+        ("GET / HTTP/1.1\r\nhost: a\r\nconnection: Close\r\n\r\n", Some("close")),
+        ("GET / HTTP/1.0\r\n\r\n", Some("close")),
+        ("GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", Some("keep-alive")),
     ] {
         let mut raw = Raw::connect(server.addr(0));
         raw.send(request);
         let answer = raw.answer();
         assert_eq!(answer.body, "home");
-        let told = (!stays).then_some("close");
         assert_eq!(answer.header("connection"), told, "{request:?}");
-        if stays {
+        if told != Some("close") {
             raw.send(request);
             assert_eq!(raw.answer().body, "home");
         } else {
@@ -192,17 +191,52 @@ fn frames_may_follow_the_upgrade_at_once() {
 }
 
 #[test]
-fn a_request_behind_a_refused_upgrade_is_not_lost_in_silence() {
-    let server = app::start(&App::default());
+// shows: check.request-behind-a-refusal
+fn a_request_behind_a_refused_upgrade_is_answered() {
+    let app = App::default();
+    let server = app::start(&app);
+    let refused = upgrade("/socket/websocket?connect=refuse");
     let mut raw = Raw::connect(server.addr(0));
-    raw.send(upgrade("/socket/websocket?connect=refuse") + &get("/", &[]));
+    raw.send(refused.clone() + &get("/", &[]) + &upgrade("/socket/websocket?vsn=2.0.0"));
     let refusal = raw.answer();
-    assert_eq!(refusal.status, 403);
-    // What follows might be frames of an upgrade taken for granted, so it is not read; the client
-    // is told that it must ask again.
-    assert_eq!(refusal.header("connection"), Some("close"));
-    raw.end();
+    assert_eq!((refusal.status, refusal.header("connection")), (403, None));
+    assert_eq!(raw.answer().body, "<h1>home</h1>");
+    assert_eq!(raw.answer().status, 101);
+    raw.send_text(r#"[null,"1","phoenix","heartbeat",{}]"#);
+    raw.frame();
     drop(raw);
+    // What is whole only later, and many at once; also behind what is no upgrade when it could be.
+    let mut raw = Raw::connect(server.addr(0));
+    raw.send(refused.clone() + "GET / HT");
+    assert_eq!(raw.answer().status, 403);
+    raw.send("TP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(raw.answer().status, 200);
+    raw.send(get("/socket/websocket", &[]).repeat(1_000) + &get("/", &[]));
+    for _ in 0..1_000 {
+        assert_eq!(raw.answer().status, 400);
+    }
+    assert_eq!(raw.answer().status, 200);
+    drop(raw);
+    server.await_rest();
+}
+
+#[test]
+// shows: check.frames-behind-a-refusal
+fn frames_behind_a_refused_upgrade_are_no_request() {
+    let server = app::start(&App::default());
+    let hidden = get("/", &[]);
+    let fragment = crate::support::masked(0x01, hidden.as_bytes());
+    // Without a mask, so that the request is there to be read in them.
+    let bare = |first| [&[first, hidden.len() as u8], hidden.as_bytes()].concat();
+    let whole = crate::support::masked(0x81, hidden.as_bytes());
+    for early in [whole, fragment, bare(0x81), bare(0x01)] {
+        let mut raw = Raw::connect(server.addr(0));
+        let refused = upgrade("/socket/websocket?connect=refuse");
+        raw.send([refused.as_bytes(), &early].concat());
+        let refusal = raw.answer();
+        assert_eq!((refusal.status, refusal.header("connection")), (403, Some("close")));
+        raw.end();
+    }
     server.await_rest();
 }
 

@@ -27,14 +27,14 @@ fn status(server: &Server, path: &str) -> u16 {
 }
 
 #[test]
-// shows: url.mount-then-transport, url.websocket-by-default, url.empty-segments-ignored
+// shows: url.mount-then-transport, url.websocket-by-default, url.empty-segments-ignored,
+//   url.path-not-decoded
 fn a_socket_is_at_its_mount_with_websocket_behind_it() {
     let server = app::start(&App::default());
     let good = [
         "/socket/websocket",
         "/socket/websocket/",
         "//socket//websocket",
-        "/%73ocket/web%73ocket",
         "/socket/websocket#fragment",
     ];
     for path in good {
@@ -48,6 +48,9 @@ fn a_socket_is_at_its_mount_with_websocket_behind_it() {
         "/socket/more/websocket",
         "/Socket/websocket",
         "/socket%2Fwebsocket",
+        "/socket/%77ebsocket",
+        "/%73ocket/websocket",
+        "/%73ocket",
     ];
     for path in bad {
         assert_eq!(status(&server, path), 404, "{path}");
@@ -133,14 +136,19 @@ fn of_two_mounts_that_match_the_first_takes_the_request() {
 }
 
 #[test]
-// shows: url.path-variables, url.underscored-variables-dropped, url.query-and-path-in-one-map
+// shows: url.path-variables, url.path-not-decoded, url.underscored-variables-dropped,
+//   url.query-and-path-in-one-map
 fn path_variables_join_the_query_in_one_map() {
     let endpoint = Endpoint::builder(App::default())
         .socket("/tenants/:tenant/:_region", |m| m.handler::<Visitor>().channel::<Room>("room:*"));
     let server = Server::start(endpoint, 1);
     assert_eq!(
         params(&server, "/tenants/a%20b/eu/websocket", "vsn=2.0.0&x=1"),
-        json!({"vsn": "2.0.0", "x": "1", "tenant": "a b"})
+        json!({"vsn": "2.0.0", "x": "1", "tenant": "a%20b"})
+    );
+    assert_eq!(
+        params(&server, "/tenants/c%2Fd/eu/websocket", "vsn=2.0.0"),
+        json!({"vsn": "2.0.0", "tenant": "c%2Fd"})
     );
     // The path says who it is, whatever the query claims.
     assert_eq!(

@@ -61,13 +61,36 @@ pub(crate) fn parse(
 }
 
 impl Head<'_> {
-    /// Whether another request may follow on this connection.
-    ///
-    /// Not for HTTP/1.0, even if the client asks for it: a proxy of that age hands `keep-alive` on
-    /// without knowing it, and then waits for an end that never comes (RFC 9112 appendix C.2.2).
-    pub(crate) fn keep_alive(&self) -> bool {
-        self.http_11 && !self.headers.has_token("connection", "close")
+    /// What becomes of the connection when the request is answered (RFC 9112 §9.3).
+    pub(crate) fn afterwards(&self) -> Afterwards {
+        let says = |token| self.headers.has_token("connection", token);
+        match self.http_11 {
+            _ if says("close") => Afterwards::Close,
+            true => Afterwards::Keep,
+            false if says("keep-alive") => Afterwards::KeepAsAsked,
+            false => Afterwards::Close,
+        }
     }
+}
+
+/// What becomes of a connection when a request is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Afterwards {
+    Close,
+    /// Another request may follow.
+    Keep,
+    /// The same for HTTP/1.0, where it is asked for and told.
+    KeepAsAsked,
+}
+
+/// Whether what follows a request that asked for a WebSocket in vain is another request: its method
+/// begins with a letter.
+///
+/// It may also be frames of a client that took the upgrade for granted. Their first byte is below
+/// 0x10 or from 0x80 on, since it has the bits of extensions only where one was agreed upon
+/// (RFC 6455 §5.2), so that no frame begins with a letter.
+pub(crate) fn may_begin_request(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(u8::is_ascii_alphabetic)
 }
 
 /// The headers of a request, in its order. Names are compared without regard to case.
@@ -246,15 +269,26 @@ mod tests {
     #[test]
     fn a_connection_is_kept_as_the_version_and_the_header_say() {
         for (version, connection, kept) in [
-            ("1.1", "", true),
-            ("1.1", "connection: Close\r\n", false),
-            ("1.1", "connection: upgrade, close\r\n", false),
-            ("1.0", "", false),
-            ("1.0", "connection: Keep-Alive\r\n", false),
+            ("1.1", "", Afterwards::Keep),
+            ("1.1", "connection: Close\r\n", Afterwards::Close),
+            ("1.1", "connection: upgrade, close\r\n", Afterwards::Close),
+            ("1.0", "", Afterwards::Close),
+            ("1.0", "connection: Keep-Alive\r\n", Afterwards::KeepAsAsked),
+            ("1.0", "connection: keep-alive, close\r\n", Afterwards::Close),
         ] {
             let request = format!("GET / HTTP/{version}\r\n{connection}\r\n");
             let (head, _) = parse(request.as_bytes(), MAX).expect("well-formed").expect("whole");
-            assert_eq!(head.keep_alive(), kept, "{request}");
+            assert_eq!(head.afterwards(), kept, "{request}");
+        }
+    }
+
+    #[test]
+    fn no_frame_is_taken_for_a_request() {
+        assert!(may_begin_request(b"GET / HTTP/1.1\r\n") && may_begin_request(b"P"));
+        assert!(!may_begin_request(b""));
+        // Every first byte of a frame without the bits of an extension.
+        for byte in (0..0x10).chain(0x80..0x90) {
+            assert!(!may_begin_request(&[byte, b'G', b'E', b'T']), "{byte:#x}");
         }
     }
 
@@ -277,7 +311,7 @@ mod tests {
             }
             if let Ok(Some((head, size))) = parse(&bytes, MAX) {
                 prop_assert!(size <= bytes.len());
-                let _ = (head.body(), head.keep_alive(), super::super::check_upgrade(&head));
+                let _ = (head.body(), head.afterwards(), super::super::check_upgrade(&head));
                 let _ = super::super::decode_query(head.query);
                 prop_assert!(super::super::segments(head.path).count() <= head.path.len());
             }

@@ -25,10 +25,10 @@ mod error;
 
 pub(crate) use body::Body;
 pub(crate) use error::Error;
-pub(crate) use head::{Head, parse, split_target};
+pub(crate) use head::{Afterwards, Head, may_begin_request, parse, split_target};
 pub(crate) use params::decode_query;
 pub use params::{Param, Params};
-pub(crate) use path::segments;
+pub(crate) use path::{decode_segment, segments};
 pub(crate) use response::{write_head_response, write_response};
 pub(crate) use upgrade::{
     AcceptKey, UpgradeError, check_upgrade, is_upgrade, write_switching_protocols,

@@ -3,16 +3,19 @@
 use std::borrow::Cow;
 use std::str;
 
-/// The segments of a path, percent-decoded. Empty ones are left out, so `/ws//websocket/` has two.
+/// The segments of a path, as they were sent. Empty ones are left out, so `/ws//websocket/` has two.
+pub(crate) fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
+}
+
+/// A segment, percent-decoded.
 ///
 /// An escape that is malformed, and all of a segment that would not be UTF-8, stays as it stands.
-pub(crate) fn segments(path: &str) -> impl Iterator<Item = Cow<'_, str>> {
-    path.split('/').filter(|segment| !segment.is_empty()).map(|segment| {
-        match String::from_utf8(percent_decode(segment.as_bytes(), false).into_owned()) {
-            Ok(decoded) if decoded != segment => Cow::Owned(decoded),
-            _ => Cow::Borrowed(segment),
-        }
-    })
+pub(crate) fn decode_segment(segment: &str) -> Cow<'_, str> {
+    match String::from_utf8(percent_decode(segment.as_bytes(), false).into_owned()) {
+        Ok(decoded) if decoded != segment => Cow::Owned(decoded),
+        _ => Cow::Borrowed(segment),
+    }
 }
 
 /// Resolves `%XX`, and `+` to a space if that is asked for. A `%` without two hexadecimal digits
@@ -47,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn segments_are_decoded_and_empty_ones_left_out() {
+    fn empty_segments_are_left_out_and_the_others_can_be_decoded() {
         for (path, expected) in [
             ("", &[][..]),
             ("/", &[]),
@@ -58,7 +61,10 @@ mod tests {
             ("/a+b", &["a+b"]),
             ("/%zz/%4/%/%ff%41", &["%zz", "%4", "%", "%ff%41"]),
         ] {
-            assert_eq!(segments(path).collect::<Vec<_>>(), expected, "{path}");
+            let decoded: Vec<_> = segments(path).map(decode_segment).collect();
+            assert_eq!(decoded, expected, "{path}");
+            let joined = segments(path).collect::<Vec<_>>().join("/");
+            assert_eq!(joined, path.trim_matches('/').replace("///", "/"), "{path}");
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use super::Afterwards;
+
 /// Appends an answer with a body that is all there.
 ///
 /// `cache-control` is Phoenix's unless `extra_headers` has one. A client that is not to keep the
@@ -12,9 +14,9 @@ pub(crate) fn write_response<'a>(
     content_type: impl Into<Option<&'a str>>,
     body: &[u8],
     extra_headers: &[(&str, &str)],
-    keep_alive: bool,
+    afterwards: Afterwards,
 ) {
-    write_head_response(out, status, content_type, body, extra_headers, keep_alive);
+    write_head_response(out, status, content_type, body, extra_headers, afterwards);
     if may_have_body(status) {
         out.extend_from_slice(body);
     }
@@ -27,7 +29,7 @@ pub(crate) fn write_head_response<'a>(
     content_type: impl Into<Option<&'a str>>,
     body: &[u8],
     extra_headers: &[(&str, &str)],
-    keep_alive: bool,
+    afterwards: Afterwards,
 ) {
     write!(out, "HTTP/1.1 {status} {}\r\n", reason(status)).expect("a Vec takes all");
     if may_have_body(status) {
@@ -42,8 +44,10 @@ pub(crate) fn write_head_response<'a>(
     for (name, value) in extra_headers {
         write_header(out, name, value);
     }
-    if !keep_alive {
-        write_header(out, "connection", "close");
+    match afterwards {
+        Afterwards::Close => write_header(out, "connection", "close"),
+        Afterwards::Keep => {}
+        Afterwards::KeepAsAsked => write_header(out, "connection", "keep-alive"),
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -129,7 +133,7 @@ mod tests {
     #[test]
     fn a_refusal_is_empty_and_not_cached() {
         assert_eq!(
-            response(|out| write_response(out, 403, None, b"", &[], false)),
+            response(|out| write_response(out, 403, None, b"", &[], Afterwards::Close)),
             "HTTP/1.1 403 Forbidden\r\n\
              content-length: 0\r\n\
              cache-control: max-age=0, private, must-revalidate\r\n\
@@ -145,31 +149,57 @@ mod tests {
              content-type: text/html\r\n\
              Cache-Control: no-store\r\n\
              access-control-allow-origin: *\r\n\r\n";
-        let get = response(|out| write_response(out, 200, "text/html", b"hi", &headers, true));
+        let get = response(|out| {
+            write_response(out, 200, "text/html", b"hi", &headers, Afterwards::Keep)
+        });
         assert_eq!(get, format!("{head}hi"));
-        let to_head =
-            response(|out| write_head_response(out, 200, "text/html", b"hi", &headers, true));
+        let to_head = response(|out| {
+            write_head_response(out, 200, "text/html", b"hi", &headers, Afterwards::Keep)
+        });
         assert_eq!(to_head, head);
     }
 
     #[test]
     fn a_status_without_a_body_has_none() {
         assert_eq!(
-            response(|out| write_response(out, 204, "text/plain", b"ignored", &[], true)),
+            response(|out| write_response(
+                out,
+                204,
+                "text/plain",
+                b"ignored",
+                &[],
+                Afterwards::Keep
+            )),
             "HTTP/1.1 204 No Content\r\ncache-control: max-age=0, private, must-revalidate\r\n\r\n"
         );
     }
 
     #[test]
+    fn a_client_is_told_what_it_can_not_take_for_granted() {
+        for (afterwards, told) in [
+            (Afterwards::Close, Some("close")),
+            (Afterwards::Keep, None),
+            (Afterwards::KeepAsAsked, Some("keep-alive")),
+        ] {
+            let text = response(|out| write_response(out, 200, None, b"", &[], afterwards));
+            let header = told.map(|told| format!("\r\nconnection: {told}\r\n"));
+            match header {
+                Some(header) => assert!(text.contains(&header), "{text}"),
+                None => assert!(!text.contains("connection"), "{text}"),
+            }
+        }
+    }
+
+    #[test]
     fn a_header_cannot_be_ended_from_within() {
         let evil = [("location", "/a\r\nset-cookie: stolen=1\r\n\r\n<html>\0")];
-        let text = response(|out| write_response(out, 302, None, b"", &evil, true));
+        let text = response(|out| write_response(out, 302, None, b"", &evil, Afterwards::Keep));
         assert!(text.contains("location: /a  set-cookie: stolen=1    <html> \r\n"), "{text}");
     }
 
     #[test]
     fn an_unusual_status_has_no_reason() {
-        let text = response(|out| write_response(out, 599, None, b"", &[], true));
+        let text = response(|out| write_response(out, 599, None, b"", &[], Afterwards::Keep));
         assert!(text.starts_with("HTTP/1.1 599 \r\n"), "{text}");
     }
 }

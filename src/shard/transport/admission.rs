@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use super::table::{Arriving, Leaving, Stage, Step, Transport};
 use crate::io::ConnectionId;
 use crate::message::{EndReason, Response};
+use crate::protocol::http::Afterwards;
 use crate::shard::channels::Hub;
 use crate::shard::lines::Place;
 use crate::telemetry::Event;
@@ -75,7 +76,7 @@ impl Transport {
     /// for is not looked at.
     pub(super) fn turn_away(&mut self, hub: &mut Hub, id: ConnectionId) {
         let response = Response::new(503).header("retry-after", RETRY_AFTER);
-        self.answer(hub, id, &response, false, false);
+        self.answer(hub, id, &response, false, Afterwards::Close);
     }
 
     /// Somebody stands aside on his way out.

@@ -6,7 +6,7 @@ use super::errand::Connecting;
 use super::table::{Stage, Transport};
 use crate::io::ConnectionId;
 use crate::message::Response;
-use crate::protocol::http;
+use crate::protocol::http::{self, Afterwards};
 use crate::shard::channels::{ConnectFailure, Connected, Hub, Opening};
 use crate::shard::lines::Place;
 use crate::telemetry::Event;
@@ -50,9 +50,9 @@ impl Transport {
             Err(failure) => {
                 self.paces.count(connecting.peer.ip(), hub.clock.now());
                 let response = refusal(hub, connecting.peer, failure);
-                self.respond_and_go_on(hub, &connecting, &response);
+                let early = self.respond_and_go_on(hub, &connecting, &response);
                 self.dead.push(connecting.connect);
-                None
+                early
             }
         }
     }
@@ -76,8 +76,7 @@ impl Transport {
             Err(error) => {
                 hub.channels.bury_socket(socket);
                 let response = Response::new(400).text(error.to_string());
-                self.respond_and_go_on(hub, &connecting, &response);
-                return None;
+                return self.respond_and_go_on(hub, &connecting, &response);
             }
         };
         let Some(place) = self.deciding(hub, id) else {
@@ -94,14 +93,22 @@ impl Transport {
         self.unfinished.take_bytes(id).map(|(_, early)| early)
     }
 
-    /// Answers instead of upgrading. The client may send another request, unless it has sent
-    /// something already: that may be frames of an upgrade it took for granted.
-    fn respond_and_go_on(&mut self, hub: &mut Hub, connecting: &Connecting, response: &Response) {
+    /// Answers instead of upgrading. The client may send another request, or have sent it already,
+    /// which is given back to be read. If it has sent frames of an upgrade that it took for granted,
+    /// that is its end.
+    fn respond_and_go_on(
+        &mut self,
+        hub: &mut Hub,
+        connecting: &Connecting,
+        response: &Response,
+    ) -> Option<Vec<u8>> {
         let id = connecting.id;
-        if self.deciding(hub, id).is_some() {
-            let keep_alive = connecting.keep_alive && self.unfinished.kept_bytes(id) == 0;
-            self.answer(hub, id, response, false, keep_alive);
-        }
+        self.deciding(hub, id)?;
+        let early = self.unfinished.take_bytes(id).map(|(_, early)| early);
+        let is_request = early.as_deref().is_none_or(http::may_begin_request);
+        let afterwards = if is_request { connecting.afterwards } else { Afterwards::Close };
+        self.answer(hub, id, response, false, afterwards);
+        early.filter(|_| afterwards != Afterwards::Close)
     }
 
     /// Where a client stands whose `connect` was polled.

@@ -3,6 +3,7 @@
 use super::table::{Bounds, Step, Transport};
 use crate::io::ConnectionId;
 use crate::message::{EndReason, Response};
+use crate::protocol::http::Afterwards;
 use crate::shard::channels::Hub;
 use crate::shard::lines::Place;
 use crate::telemetry::Event;
@@ -49,7 +50,7 @@ impl Transport {
                     self.end(hub, id, EndReason::SlowRequest);
                 } else {
                     hub.telemetry.tell(Event::RequestTooSlow { peer });
-                    self.answer(hub, id, &Response::new(408), false, false);
+                    self.answer(hub, id, &Response::new(408), false, Afterwards::Close);
                 }
             }
             Place::Leaving(place) => {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::io::ConnectionId;
 use crate::message::{Encoding, Handle, Request};
-use crate::protocol::http::{AcceptKey, UpgradeError};
+use crate::protocol::http::{AcceptKey, Afterwards, UpgradeError};
 use crate::protocol::phoenix;
 use crate::protocol::websocket::{CloseCode, Error};
 use crate::shard::channels::{Callback, Connect, Pressure};
@@ -37,7 +37,7 @@ pub(crate) struct Connecting {
     /// Looked at after `connect`, as Phoenix does, so that a refusal says 403 rather than 400.
     pub(super) upgrade: Result<AcceptKey, UpgradeError>,
     pub(super) peer: SocketAddr,
-    pub(super) keep_alive: bool,
+    pub(super) afterwards: Afterwards,
 }
 
 /// A plain route's handler that is to be called.
@@ -46,7 +46,7 @@ pub(crate) struct RouteCall {
     pub(crate) handle: Handle,
     pub(crate) request: Request,
     pub(super) is_head: bool,
-    pub(super) keep_alive: bool,
+    pub(super) afterwards: Afterwards,
 }
 
 /// How reading has ended.

@@ -1,6 +1,5 @@
 //! Requests: heads read, routes found, plain ones answered.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use super::errand::{Connecting, Errand, Goodbye, Read, RouteCall};
@@ -9,7 +8,7 @@ use super::unfinished::Mark;
 use super::waiting::Stopped;
 use crate::io::ConnectionId;
 use crate::message::{EndReason, Request, Response, Stop};
-use crate::protocol::http::{self, Param};
+use crate::protocol::http::{self, Afterwards, Param};
 use crate::shard::channels::{Hub, Mount, Pressure};
 use crate::shard::lines::Place;
 use crate::shard::links::Alarm;
@@ -126,27 +125,27 @@ impl Transport {
                 hub.telemetry.tell(Event::RequestRefused { peer, error: &error, is_size });
                 let response = Response::new(error.status()).text(format!("{error}\n"));
                 requests.is_over = true;
-                self.answer(hub, id, &response, false, false);
+                self.answer(hub, id, &response, false, Afterwards::Close);
                 return Read::Over(Goodbye::None);
             }
         };
-        let (is_head, keep_alive) = (head.method == "HEAD", head.keep_alive());
+        let (is_head, afterwards) = (head.method == "HEAD", head.afterwards());
         let handled = self.handle(hub, id, &head, &rest[..size], requests.peer);
         requests.position += size;
         requests.begun = None;
         match handled {
             Handled::Answer(response) => {
-                requests.is_over = !keep_alive;
-                self.answer(hub, id, &response, is_head, keep_alive);
+                requests.is_over = afterwards == Afterwards::Close;
+                self.answer(hub, id, &response, is_head, afterwards);
                 Read::More
             }
             Handled::Last(response) => {
                 requests.is_over = true;
-                self.answer(hub, id, &response, false, false);
+                self.answer(hub, id, &response, false, Afterwards::Close);
                 Read::Over(Goodbye::None)
             }
             Handled::Errand(Errand::Route(call)) => {
-                requests.is_over = !keep_alive;
+                requests.is_over = afterwards == Afterwards::Close;
                 Read::Errand(Errand::Route(call))
             }
             Handled::Errand(errand) => {
@@ -241,7 +240,7 @@ impl Transport {
             encoding,
             upgrade: http::check_upgrade(head),
             peer,
-            keep_alive: head.keep_alive(),
+            afterwards: head.afterwards(),
         })))
     }
 
@@ -250,11 +249,13 @@ impl Transport {
         &self,
         id: ConnectionId,
         head: &http::Head<'_>,
-        path: &[Cow<'_, str>],
+        path: &[&str],
         bytes: &[u8],
         peer: SocketAddr,
     ) -> Handled {
-        let Some(route) = self.routes.iter().find(|route| route.path == *path) else {
+        // Decoded, as Phoenix' router does it; its sockets are found by what was sent.
+        let path: Vec<_> = path.iter().map(|segment| http::decode_segment(segment)).collect();
+        let Some(route) = self.routes.iter().find(|route| route.path == path) else {
             return Handled::Answer(Response::new(404));
         };
         if head.method != "GET" && head.method != "HEAD" {
@@ -265,13 +266,13 @@ impl Transport {
             handle: route.handle.clone(),
             request: to_request(head, bytes, peer),
             is_head: head.method == "HEAD",
-            keep_alive: head.keep_alive(),
+            afterwards: head.afterwards(),
         }))
     }
 
     /// A plain route's handler has answered.
     pub(crate) fn answer_route(&mut self, hub: &mut Hub, call: &RouteCall, response: &Response) {
-        self.answer(hub, call.id, response, call.is_head, call.keep_alive);
+        self.answer(hub, call.id, response, call.is_head, call.afterwards);
     }
 
     /// Answers a request, or says why there will be no answer. If it is not the last, another is
@@ -282,10 +283,10 @@ impl Transport {
         id: ConnectionId,
         response: &Response,
         is_head: bool,
-        keep_alive: bool,
+        afterwards: Afterwards,
     ) {
-        self.respond(hub, id, response, is_head, keep_alive);
-        if !keep_alive {
+        self.respond(hub, id, response, is_head, afterwards);
+        if afterwards == Afterwards::Close {
             self.leave(hub, id, Step::Shutdown, &Stop::Closed);
         } else if let Some(Place::Arriving(place)) = hub.lines.place(id.into()) {
             let deadline = hub.clock.seconds_begun() + self.bounds.head_timeout;
@@ -301,22 +302,22 @@ impl Transport {
         id: ConnectionId,
         response: &Response,
         is_head: bool,
-        keep_alive: bool,
+        afterwards: Afterwards,
     ) {
         let headers: Vec<_> =
             response.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         hub.write_bytes(id.into(), |out| {
             let write = if is_head { http::write_head_response } else { http::write_response };
             let content_type = response.content_type.as_deref();
-            write(out, response.status, content_type, &response.body, &headers, keep_alive);
+            write(out, response.status, content_type, &response.body, &headers, afterwards);
         });
     }
 }
 
-/// The path variables of a request that is for this mount.
+/// The path variables of a request that is for this mount, as they were sent: `c%2Fd` is no slash.
 fn match_mount<'m>(
     mount: &'m Mount,
-    path: &[Cow<'_, str>],
+    path: &[&str],
     is_upgrade: bool,
 ) -> Option<Vec<(&'m str, String)>> {
     // A WebSocket is welcome at the bare mount too: there are clients that use its URL as given.
@@ -331,7 +332,7 @@ fn match_mount<'m>(
             // A name that begins with an underscore matches and is not told.
             Some(name) if name.starts_with('_') => {}
             Some(name) => variables.push((name, segment.to_string())),
-            None if pattern == segment => {}
+            None if pattern == *segment => {}
             None => return None,
         }
     }

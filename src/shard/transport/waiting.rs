@@ -77,6 +77,18 @@ impl Waiting {
         self.go_on(resumed, why);
     }
 
+    /// A client waits from here on with what it has sent behind a request that was answered just now;
+    /// before all that waits of it already.
+    pub(crate) fn begin_early(&mut self, id: ConnectionId, mut early: Vec<u8>) {
+        let Some(waiter) = self.clients.get_mut(&id) else {
+            return self.begin(id, &early, Pressure::Share);
+        };
+        self.bytes -= waiter.bytes.capacity();
+        early.extend_from_slice(&waiter.bytes[waiter.position..]);
+        (waiter.bytes, waiter.position) = (early, 0);
+        self.bytes += waiter.bytes.capacity();
+    }
+
     /// A client whose turn it was waits again.
     pub(crate) fn go_on(&mut self, resumed: Resumed, why: Pressure) {
         let Resumed { id, bytes, position, has_ended, mut is_held } = resumed;
@@ -94,8 +106,14 @@ impl Waiting {
 
     /// A client whose turn it was has been read to the end. Says whether that was the end of all.
     pub(crate) fn end(&mut self, resumed: &Resumed) -> bool {
-        if resumed.is_held {
+        let waits_anew = self.clients.get_mut(&resumed.id);
+        if resumed.is_held && waits_anew.as_ref().is_none_or(|waiter| !waiter.is_held) {
             self.held.push((resumed.id, false));
+        }
+        if let Some(waiter) = waits_anew {
+            // With what it had sent behind a request: the end comes behind that.
+            waiter.has_ended |= resumed.has_ended;
+            return false;
         }
         resumed.has_ended
     }

@@ -176,8 +176,8 @@ fn payloads_from_a_client_may_be_any_value() {
 }
 
 #[test]
-// shows: text.last-duplicate-key-wins
-fn of_a_key_that_comes_twice_the_last_value_is_read() {
+// shows: text.duplicate-key-in-a-payload, v1.first-duplicate-key-counts
+fn of_a_key_that_comes_twice_a_payload_keeps_both_and_v1_reads_its_own_first() {
     let server = app::start(&App::default());
     let mut client = joined(&server, 0, Version::V2);
     client.send_text(r#"[null,"9","room:a","decode",{"a":1,"b":0,"a":2}]"#);
@@ -185,7 +185,7 @@ fn of_a_key_that_comes_twice_the_last_value_is_read() {
     drop(client);
     let mut client = joined(&server, 0, Version::V1);
     client.send_text(
-        r#"{"ref":"0","topic":"room:a","event":"decode","payload":{"a":1,"a":2},"ref":"9"}"#,
+        r#"{"ref":"9","topic":"room:a","event":"decode","payload":{"a":1,"a":2},"ref":"0"}"#,
     );
     assert_eq!(client.reply("9").unwrap().response, json!({"a": 2}));
     drop(client);

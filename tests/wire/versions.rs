@@ -13,13 +13,14 @@ fn joins(server: &Server, version: Version, query: &str) {
 }
 
 #[test]
-// shows: vsn.absent-is-v1, vsn.v1-range, vsn.v2-range, vsn.build-metadata-ignored
+// shows: vsn.absent-is-v1, vsn.v1-range, vsn.v2-range, vsn.build-metadata-ignored,
+//   vsn.pre-release-of-a-patch
 fn a_version_is_a_range() {
     let server = app::start(&App::default());
     for query in ["", "a=b", "vsn=1.0.0", "vsn=1.0.5", "vsn=1.0.0%2Bbuild"] {
         joins(&server, Version::V1, query);
     }
-    for query in ["vsn=2.0.0", "vsn=2.0.1", "vsn=2.0.99", "vsn=2.0.0%2Bbuild"] {
+    for query in ["vsn=2.0.0", "vsn=2.0.1", "vsn=2.0.99", "vsn=2.0.0%2Bbuild", "vsn=2.0.1-rc.1"] {
         joins(&server, Version::V2, query);
     }
     server.await_rest();
@@ -45,6 +46,7 @@ fn any_other_version_is_refused_before_connect() {
         "vsn=2.1.0",
         "vsn=3.0.0",
         "vsn=2.0.0-rc.1",
+        "vsn=2.1.0-rc.1",
         "vsn[]=2.0.0",
         "vsn[a]=2.0.0",
         "vsn=2.0.0&vsn=3.0.0",

@@ -156,15 +156,20 @@ fn scan_object<'a>(scanner: &mut Scanner<'a>, max_depth: usize) -> Result<Member
     scanner.expect(b'{')?;
     if !scanner.eat(b'}') {
         loop {
-            // A key that comes twice overwrites: the last one wins.
-            match as_text(scanner.key()?).as_deref() {
-                Some("join_ref") => members.join_ref = Some(scan_field(scanner, field_depth)?),
-                Some("ref") => members.message_ref = Some(scan_field(scanner, field_depth)?),
-                Some("topic") => members.topic = Some(scan_field(scanner, field_depth)?),
-                Some("event") => members.event = Some(scan_field(scanner, field_depth)?),
-                Some("payload") => members.payload = Some(scanner.value(max_depth)?),
-                _ => _ = scanner.value(max_depth)?,
-            }
+            let (member, is_payload) = match as_text(scanner.key()?).as_deref() {
+                Some("join_ref") => (&mut members.join_ref, false),
+                Some("ref") => (&mut members.message_ref, false),
+                Some("topic") => (&mut members.topic, false),
+                Some("event") => (&mut members.event, false),
+                Some("payload") => (&mut members.payload, true),
+                _ => (&mut None, true),
+            };
+            let value = match is_payload {
+                true => scanner.value(max_depth)?,
+                false => scan_field(scanner, field_depth)?,
+            };
+            // Of a key that comes twice the first counts, as it does for Jason.
+            member.get_or_insert(value);
             if !scanner.eat(b',') {
                 break;
             }
@@ -214,10 +219,12 @@ fn as_utf8(bytes: &[u8]) -> Result<&str, Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{fmt, iter};
 
     use proptest::prelude::*;
     use proptest::sample::{Index, select};
+    use serde::Deserialize;
+    use serde::de::{Deserializer, MapAccess, Visitor};
     use serde_json::Value;
     use serde_json::value::RawValue;
 
@@ -344,7 +351,7 @@ mod tests {
             ),
             (
                 r#"{"topic":"a","topic":"b","event":"e","payload":1,"payload":2,"ref":1,"ref":2}"#,
-                message("null", "2", "b", "e", "2"),
+                message("null", "1", "a", "e", "1"),
             ),
             (
                 r#"{"\u0074opic":"t","event":"e","payload":{},"ref":"1"}"#,
@@ -603,12 +610,37 @@ mod tests {
         assert_same_parts(decode(Version::V2, false, bytes).ok(), parts);
     }
 
+    /// The members of an object in their order, one of them twice perhaps.
+    #[derive(Deserialize)]
+    struct InOrder<'a>(#[serde(borrow, deserialize_with = "members")] Vec<(String, &'a RawValue)>);
+
+    fn members<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<(String, &'de RawValue)>, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Vec<(String, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                iter::from_fn(|| map.next_entry().transpose()).collect()
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+
     fn assert_object_as_serde(bytes: &[u8]) {
-        let members = serde_json::from_slice::<BTreeMap<String, &RawValue>>(bytes);
-        // serde_json must hold all values, also those of which a later one takes the place.
+        let members = serde_json::from_slice::<InOrder<'_>>(bytes);
+        // serde_json must hold all values, also those whose place an earlier one has.
         let members = members.ok().filter(|_| serde_json::from_slice::<Value>(bytes).is_ok());
-        let parts = members.and_then(|members| {
-            let part = |key| members.get(key).map(|value| value.get());
+        let parts = members.and_then(|InOrder(members)| {
+            let part = |key| {
+                let member = members.iter().find(|(name, _)| name == key);
+                member.map(|(_, value)| value.get())
+            };
             let join_ref = part("join_ref").unwrap_or("null");
             Some([join_ref, part("ref")?, part("topic")?, part("event")?, part("payload")?])
         });

@@ -12,15 +12,15 @@ pub(crate) enum Version {
 /// Picks the serializer that a connection's `vsn` asks for: `~> 1.0.0` or `~> 2.0.0`.
 ///
 /// `None` stands for an absent parameter, which means V1, as it did before there was a choice;
-/// `Some(None)` for one that is a list or a map. Versions are strict SemVer: `2.0` is none, and a
-/// pre-release matches nothing.
+/// `Some(None)` for one that is a list or a map. Versions are strict SemVer: `2.0` is none, and
+/// `2.0.0-rc.1` comes before `2.0.0`, while `2.0.1-rc.1` comes after it.
 pub(crate) fn negotiate(vsn: Option<Option<&str>>) -> Result<Version, VersionError> {
     let Some(vsn) = vsn else { return Ok(Version::V1) };
     let text = vsn.ok_or(VersionError::NotAString)?;
     let vsn = semver::Version::parse(text).map_err(|_| VersionError::Invalid(text.into()))?;
     match (vsn.major, vsn.minor) {
-        (1, 0) if vsn.pre.is_empty() => Ok(Version::V1),
-        (2, 0) if vsn.pre.is_empty() => Ok(Version::V2),
+        (1, 0) if vsn >= semver::Version::new(1, 0, 0) => Ok(Version::V1),
+        (2, 0) if vsn >= semver::Version::new(2, 0, 0) => Ok(Version::V2),
         _ => Err(VersionError::Unsupported(text.into())),
     }
 }
@@ -55,17 +55,19 @@ mod tests {
 
     #[test]
     fn patches_and_builds_of_both_versions_match() {
-        for vsn in ["1.0.0", "1.0.5", "1.0.0+build"] {
+        for vsn in ["1.0.0", "1.0.5", "1.0.0+build", "1.0.1-rc.1"] {
             assert_eq!(negotiate(Some(Some(vsn))), Ok(Version::V1), "{vsn}");
         }
-        for vsn in ["2.0.0", "2.0.1", "2.0.99", "2.0.0+build"] {
+        for vsn in ["2.0.0", "2.0.1", "2.0.99", "2.0.0+build", "2.0.1-rc.1"] {
             assert_eq!(negotiate(Some(Some(vsn))), Ok(Version::V2), "{vsn}");
         }
     }
 
     #[test]
     fn other_versions_match_nothing() {
-        for vsn in ["1.1.0", "2.1.0", "3.0.0", "0.9.0", "2.0.0-rc.1", "2.0.1-rc.1", "123.1.1"] {
+        for vsn in
+            ["1.1.0", "2.1.0", "3.0.0", "0.9.0", "1.0.0-0", "2.0.0-rc.1", "2.1.0-rc.1", "123.1.1"]
+        {
             let error = negotiate(Some(Some(vsn))).unwrap_err();
             assert_eq!(error, VersionError::Unsupported(vsn.into()));
         }

@@ -44,7 +44,8 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// When the payload can't be made into JSON, or is neither an object nor binary;
+    /// When the payload can't be made into JSON, or is neither an object nor binary, which clients of
+    /// the second version can't be sent, whether there are any or not;
     /// [`Overloaded`](BroadcastError::Overloaded) when a shard's queue is full; on a shard's own
     /// thread [`Backlog`](BroadcastError::Backlog) when too much of the topic is under way; and
     /// [`Gone`](HandleError::Gone) when the server has ended.

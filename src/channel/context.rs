@@ -63,8 +63,9 @@ impl<'a, C: Channel> Context<'a, C> {
     ///
     /// # Errors
     ///
-    /// As for [`push`](Self::push), and those of [`BroadcastError`]:
-    /// [`Overloaded`](BroadcastError::Overloaded) when another shard's queue is full, though all
+    /// In [`join`](Channel::join), when the payload can't be made into JSON, and those of
+    /// [`BroadcastError`]: [`Encode`](BroadcastError::Encode) when it can't be encoded for some
+    /// subscribers of this shard, [`Overloaded`](BroadcastError::Overloaded) when another shard's queue is full, though all
     /// others have been served, and [`Backlog`](BroadcastError::Backlog) when nobody was.
     pub fn broadcast(&self, event: &str, payload: impl IntoPayload) -> Result<(), SendError> {
         self.broadcast_to(event, payload, None)

@@ -124,7 +124,9 @@ pub enum BroadcastError {
     /// has more to say waits in between, `cx.sleep(Duration::ZERO).await`. Nobody got it.
     #[error("too much is on its way to subscribers already: nobody got it")]
     Backlog,
-    /// It can't be encoded for some of its subscribers, who did not get it.
+    /// It can't be encoded for some of its subscribers, who did not get it, while all others did:
+    /// binary for clients of the first version, what is neither an object nor binary for those of the
+    /// second. Of subscribers on other shards it is logged.
     #[error("{0}")]
     Encode(String),
 }

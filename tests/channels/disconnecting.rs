@@ -62,6 +62,7 @@ fn a_socket_hears_nothing_else_on_the_topic_of_its_id() {
 
 #[test]
 fn a_channel_may_disconnect_its_own_socket() {
+    // shows: diff.reply-before-disconnect
     everywhere(|world, door| {
         let mut client = door.client_with_id(world, 0, "users:1");
         client.join("room:1", json!({})).unwrap();

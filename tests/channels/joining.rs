@@ -89,6 +89,23 @@ fn null_stands_for_no_params() {
 }
 
 #[test]
+fn a_join_whose_reply_can_not_be_encoded_is_refused_and_the_socket_lives() {
+    // shows: diff.join-reply-unencoded
+    everywhere(|world, door| {
+        let mut client = door.client(world);
+        client.join("room:2", json!({})).unwrap();
+        let long = format!("room:{}", "x".repeat(251));
+        // Binary for the first version, a name that is too long for the second.
+        let topic = if door.has_binary() { long.as_str() } else { "room:1" };
+        let refused = client.join(topic, Plan::join([Step::ReplyBinary("ok".into())])).unwrap();
+        assert_eq!(refused.status, "error");
+        assert_eq!(refused.response, json!({"reason": "join crashed"}));
+        let echo = client.push("room:2", "echo", json!({}));
+        assert!(client.reply(echo).unwrap().is_ok());
+    });
+}
+
+#[test]
 fn what_a_join_sends_itself_is_handled_behind_its_reply() {
     // shows: order.join-reply-first
     everywhere(|world, door| {

@@ -154,6 +154,12 @@ impl Channel for Room {
                     Err(error) => Reply::error(json!({"reason": error.to_string()})),
                 });
             }
+            "broadcast_binary" => {
+                return Ok(match cx.broadcast("said", Payload::binary(vec![1])) {
+                    Ok(()) => Reply::ok(()),
+                    Err(error) => Reply::error(json!({"reason": error.to_string()})),
+                });
+            }
             "broadcast_long_name" => {
                 let name = "e".repeat(payload.decode::<usize>()?);
                 return Ok(match cx.broadcast(&name, Payload::binary(vec![1])) {

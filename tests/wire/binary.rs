@@ -254,3 +254,46 @@ fn a_channel_that_sends_binary_to_v1_crashes() {
         server.await_rest();
     }
 }
+
+/// A binary broadcast ended at the first member of the first version, so that who came when and on
+/// which shard decided who got it.
+#[test]
+// shows: diff.broadcast-reaches-all-who-can, v2.broadcast-of-no-object-to-others
+fn a_broadcast_reaches_all_for_whom_it_can_be_encoded() {
+    for (shards, crowd) in [(1, 1), (4, 1), (1, 40), (4, 40)] {
+        let server = Server::start(app::endpoint(&App::default()), shards);
+        let join = |version| {
+            let join = |n: usize| app::joined(&server, n % shards, version);
+            (0..crowd * shards).map(join).collect::<Vec<_>>()
+        };
+        let (mut before, mut old, mut behind) =
+            (join(Version::V2), join(Version::V1), join(Version::V2));
+        let mut sender = app::joined(&server, 0, Version::V2);
+        let asked = sender.push("room:a", "broadcast_binary", json!({}));
+        let told = sender.reply(asked).unwrap();
+        assert_eq!(told.status, "error", "{told:?}");
+        // Who can have it, and who can't, with either kind of payload.
+        let news = before.iter_mut().chain(&mut behind);
+        news.for_each(|client| {
+            assert_eq!(client.expect("room:a", "said").unwrap().payload, [1][..])
+        });
+        let asked = sender.push("room:a", "broadcast", json!([1]));
+        assert_eq!(sender.reply(asked).unwrap().status, "error");
+        for client in &mut old {
+            assert_eq!(client.expect("room:a", "said").unwrap().payload, json!([1]));
+        }
+        drop((before, behind, sender));
+        server.await_counts(|counts| {
+            counts.iter().map(|shard| shard.connections).sum::<u64>() == old.len() as u64
+        });
+        // Where all can have it nothing is wrong.
+        let asked = old[0].push("room:a", "broadcast", json!([2]));
+        assert!(old[0].reply(asked).unwrap().is_ok());
+        for client in &mut old {
+            assert_eq!(client.expect("room:a", "said").unwrap().payload, json!([2]));
+            client.silence_everywhere().unwrap();
+        }
+        drop(old);
+        server.await_rest();
+    }
+}

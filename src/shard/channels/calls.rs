@@ -144,8 +144,9 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// When it could not be encoded for somebody here, too much is on its way here, or too much was
-    /// made in this turn; then it goes nowhere else. Or when the queue to another shard was full.
+    /// When it could not be encoded for somebody here, or the queue to another shard was full; all
+    /// others get it. Or when too much is on its way here, or too much was made in this turn; then it
+    /// goes nowhere else.
     pub(crate) fn broadcast(&mut self, broadcast: &Broadcast) -> Result<(), BroadcastError> {
         if let Err(error) = self.spent.admit(broadcast, self.channels.bounds.turn) {
             self.telemetry.tell(Event::Overloaded);
@@ -153,10 +154,13 @@ impl Hub {
         }
         let from = self.local_process(broadcast.from());
         let (topics, mut crowd) = self.split();
-        topics.dispatch(broadcast, from, &mut crowd)?;
+        let dispatched = topics.dispatch(broadcast, from, &mut crowd);
+        if dispatched == Err(BroadcastError::Backlog) {
+            return dispatched;
+        }
         let forwarded = self.links.forward(broadcast);
         self.feel(broadcast);
-        forwarded
+        dispatched.and(forwarded)
     }
 
     /// Takes what came from another shard or another thread. Gives back what is not for the channels.

@@ -14,8 +14,9 @@ impl Topics {
     ///
     /// # Errors
     ///
-    /// When it can't be encoded for one of them; those before him were served, as in Phoenix. Or
-    /// when too much is on its way to them already; then nobody gets it.
+    /// When it can't be encoded for some of them; all others are served. (In Phoenix those behind the
+    /// first are not, so that who gets it depends on who came when.) Or when too much is on its way to
+    /// them already; then nobody gets it.
     pub(crate) fn dispatch(
         &mut self,
         broadcast: &Broadcast,
@@ -88,6 +89,7 @@ impl Topics {
         if topic.fanout.is_some() || !self.slices.fits(everyone, outgoing.size()) {
             return self.begin_fanout(index, from, outgoing, audience);
         }
+        let mut served = Ok(());
         for place in 0..everyone {
             let subscribers = self.entries[index.0 as usize].subscribers();
             if let Some(ahead) = subscribers.get(place + AHEAD) {
@@ -97,10 +99,11 @@ impl Topics {
             if from.is_none_or(|from| from.index != subscriber.process) {
                 // What another topic has for it was there before.
                 self.catch_up(subscriber.line, audience);
-                serve(subscriber, &mut outgoing, audience)?;
+                let its = serve(subscriber, &mut outgoing, audience);
+                served = served.and(its);
             }
         }
-        Ok(())
+        Ok(served?)
     }
 
     /// Gives a client at once all that is on its way to its channels. Called before anything else is

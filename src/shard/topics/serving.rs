@@ -25,6 +25,7 @@ impl Topics {
         audience: &mut impl Audience,
     ) -> Result<(), BroadcastError> {
         let topic = &mut self.entries[index.0 as usize];
+        let mut encoded = Ok(());
         if outgoing.is_gap {
             let fanout = topic.fanout.as_mut();
             if fanout.is_some_and(|fanout| fanout.join_gap(&outgoing.message)) {
@@ -33,8 +34,9 @@ impl Topics {
         } else {
             // While somebody is there to be told that it can't be encoded.
             for encoding in topic.fastlanes() {
-                outgoing.frame(encoding)?;
+                encoded = encoded.and(outgoing.frame(encoding).map(|_| ()));
             }
+            outgoing.has_failed = encoded.is_err();
             let waiting = topic.fanout.as_ref().map_or(0, |fanout| fanout.bytes());
             if !self.slices.have_room(waiting, outgoing.size()) {
                 self.telemetry.tell(Event::Overloaded);
@@ -59,7 +61,7 @@ impl Topics {
             fanout.put_ahead(&mut subscribers[place as usize], place);
         }
         self.mark_congestion(index);
-        Ok(())
+        Ok(encoded?)
     }
 
     /// Serves the topics that wait, one after the other, until that comes to a slice.

@@ -101,7 +101,8 @@ pub struct Limits {
     /// its own `terminate`: for the callback that runs then and for `terminate` together. Default
     /// 5 s, as Phoenix. Past it: future and state are dropped.
     pub terminate_timeout: Duration,
-    /// Time for a client to answer our Close. Default 5 s. Past it: the TCP connection is closed.
+    /// Time for a client to answer our Close. Default 5 s; at most 1 s for one that has sent what
+    /// can't be read. Past it: the TCP connection is closed.
     pub close_timeout: Duration,
     /// What may wait between one shard and another: broadcasts, and what channels of the one send to
     /// those of the other. Default 4,096. Past it: a broadcast fails for that shard with

@@ -114,6 +114,26 @@ fn a_close_right_behind_what_is_malformed_is_heard() {
     server.await_rest();
 }
 
+/// It was left as long as an honest client to answer the Close, and kept its connection for that.
+#[test]
+// shows: close.malformed-is-not-waited-for
+fn a_client_that_sent_what_can_not_be_read_is_not_waited_for() {
+    let server = app::start_with(&App::default(), |limits| {
+        limits.close_timeout = Duration::from_secs(3600);
+    });
+    let mut clients = Vec::new();
+    for (bytes, code) in [(masked(0x81, b"[]"), 1011), (masked(0x83, b"[]"), 1002)] {
+        let mut raw = Raw::open(server.addr(0));
+        raw.send(bytes);
+        assert_eq!(raw.frame(), Frame::close(code));
+        // What it says instead of a Close does not count.
+        raw.send(masked(0x89, b"still here"));
+        raw.end();
+        clients.push(raw);
+    }
+    server.await_rest();
+}
+
 #[test]
 fn what_comes_behind_a_close_is_not_heard() {
     let app = App::default();

@@ -82,6 +82,7 @@ impl Hub {
             Outcome::Unfit(misfit) => {
                 let (topic, error) = (self.topic_of(id), misfit.to_string());
                 self.telemetry.tell(Event::JoinParamsRefused { topic: &topic, error: &error });
+                self.slow_down(id);
                 let gap = if error.is_empty() { "" } else { ": " };
                 Err(reason(&format!("invalid params{gap}{error}")))
             }

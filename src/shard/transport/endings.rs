@@ -32,6 +32,8 @@ impl Transport {
             return;
         }
         hub.telemetry.tell(Event::Ending(&reason));
+        let is_malformed =
+            matches!(reason, EndReason::BadFrame { .. } | EndReason::BadMessage { .. });
         match (farewell, place) {
             (Farewell::Close(code), Place::Open(_)) => {
                 self.close(hub, id, code, Step::AwaitClose, &stop);
@@ -40,6 +42,22 @@ impl Transport {
                 self.close(hub, id, code, Step::Shutdown, &stop);
             }
             _ => self.drop_connection(hub, id),
+        }
+        if is_malformed {
+            self.hasten(hub, id);
+        }
+    }
+
+    /// Has a connection on its way out gone soon, for it has sent what can't be read. Phoenix does
+    /// not wait at all. But bytes of it may be on their way, and the reset by which they would be
+    /// answered could overtake our Close.
+    fn hasten(&mut self, hub: &mut Hub, id: ConnectionId) {
+        let (now, deadline) = (hub.clock.seconds(), hub.clock.seconds_begun() + MALFORMED_SECONDS);
+        if let Some(leaving) = self.leaving_of(hub, id)
+            && deadline < leaving.deadline
+        {
+            leaving.deadline = deadline;
+            self.deadlines.insert(id, now, deadline);
         }
     }
 
@@ -231,3 +249,7 @@ impl Transport {
         }
     }
 }
+
+/// Seconds for a client that has sent what can't be read to answer our Close, if
+/// [`close_timeout`](crate::Limits::close_timeout) is not shorter.
+const MALFORMED_SECONDS: u32 = 1;

@@ -3,11 +3,12 @@
 //! [`Kernel::probe`] asks and judges nothing; [`check`] judges and asks nothing. It has to be done
 //! before the executor starts, which on an old kernel prints a line and exits.
 
-use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use io_uring::types::BufRingEntry;
 use io_uring::{IoUring, opcode};
+
+use super::patience::{self, with_patience};
 
 /// The running kernel.
 pub(crate) struct Kernel;
@@ -113,7 +114,7 @@ impl Kernel {
         // that must be no thread of the application's.
         let asked: io::Result<()> = thread::scope(|scope| {
             let asking = thread::Builder::new().spawn_scoped(scope, || {
-                let ring = if could_suffice { with_patience(set_up) } else { set_up() }?;
+                let ring = if could_suffice { with_patience(libc::ENOMEM, patience::MEMORY, set_up) } else { set_up() }?;
                 ask_ring(&ring, &mut probe);
                 Ok(())
             })?;
@@ -235,21 +236,6 @@ impl Abilities {
     }
 }
 
-/// Tries for a while if there is no memory: what the last process had locked is freed late.
-pub(super) fn with_patience<T>(mut make: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match make() {
-            Err(error)
-                if error.raw_os_error() == Some(libc::ENOMEM) && Instant::now() < deadline =>
-            {
-                thread::sleep(Duration::from_millis(50));
-            }
-            result => return result,
-        }
-    }
-}
-
 /// How many files the process may have open, which also bounds a table of direct descriptors.
 pub(crate) fn open_files_limit() -> usize {
     limit(libc::RLIMIT_NOFILE).map_or(LARGEST_TABLE, |files| (files as usize).min(LARGEST_TABLE))
@@ -299,7 +285,6 @@ fn read(path: &str) -> Option<String> {
 const OLDEST: (u32, u32) = (6, 1);
 
 /// How long memory is waited for at the start.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What our rings submit.
 const OPERATIONS: [(&str, u8); 7] = [

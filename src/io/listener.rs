@@ -14,6 +14,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Error;
+use super::patience::{self, with_patience};
 
 /// How listeners, and the connections they accept, are set up.
 #[derive(Debug, Clone)]
@@ -48,7 +49,8 @@ impl Default for Options {
 ///
 /// # Errors
 ///
-/// [`Error::Listen`], when the address is taken, not of this host, or not allowed.
+/// [`Error::Listen`], when the address is not of this host, not allowed, or taken, and by more than
+/// what a process that ended a moment ago has left.
 pub(crate) fn bind(
     address: SocketAddr,
     count: usize,
@@ -59,7 +61,9 @@ pub(crate) fn bind(
     let mut at = address;
     for _ in 0..count {
         let exclusive = listeners.is_empty() && !options.reuse_port;
-        let listener = bind_one(at, exclusive, options).map_err(failed)?;
+        let bind = || bind_one(at, exclusive, options);
+        let listener =
+            with_patience(libc::EADDRINUSE, patience::PORT, bind).map_err(failed)?;
         at = listener.local_addr().map_err(failed)?;
         listeners.push(listener);
     }

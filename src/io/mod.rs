@@ -31,6 +31,7 @@ mod cgroup;
 pub(crate) mod cpu;
 mod error;
 pub(crate) mod kernel;
+mod patience;
 mod prefetch;
 #[cfg(test)]
 mod tests;

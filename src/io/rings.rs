@@ -37,8 +37,8 @@ use super::buffers::Filled;
 use super::doorbell::Doorbell;
 use super::ebb::{Ebb, MANY_CONNECTIONS, give_memory_back};
 use super::growth::Growth;
-use super::kernel::with_patience;
 use super::operation::{Kind, Lending, Operation, Token};
+use super::patience::{self, with_patience};
 use super::ring::{Ring, USUAL};
 use super::send::Batch;
 use super::trouble::{Troubles, is_of_one_client};
@@ -80,8 +80,9 @@ impl Rings {
         listener: TcpListener,
         doorbell: Arc<Doorbell>,
     ) -> Result<Self, Error> {
+        let set_up = || Ring::new(config, config.first_queues, 1);
         let mut first =
-            with_patience(|| Ring::new(config, config.first_queues, 1)).map_err(Error::ring)?;
+            with_patience(libc::ENOMEM, patience::MEMORY, set_up).map_err(Error::ring)?;
         first.push(&Operation::hear(doorbell.eventfd()));
         let mut rings = Self {
             rings: vec![first],

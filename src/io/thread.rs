@@ -2,11 +2,11 @@
 
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement};
 
-use super::Error;
+use super::{Error, patience};
 
 /// A shard's thread, running.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ where
     F: Future + 'static,
     F::Output: Send + 'static,
 {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience::MEMORY;
     // An attempt that fails before it has begun leaves `make` to the next.
     let make = Arc::new(Mutex::new(Some(make)));
     loop {
@@ -76,7 +76,7 @@ where
         if !lacks_memory(&error) || Instant::now() >= deadline {
             return Err(explain(name.to_owned(), error));
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(patience::PAUSE);
     }
 }
 
@@ -96,8 +96,6 @@ fn explain(name: String, error: GlommioError<()>) -> Error {
     };
     Error::Panicked { name, message }
 }
-
-const PATIENCE: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! A server in a process of its own, with limits of its own: an actor's part.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -20,12 +21,23 @@ impl LoneServer {
     /// Starts it with so many shards, under limits as `prlimit` takes them, for a test that calls [`play`] first thing;
     /// or says why it did not start.
     pub(crate) fn start(test: &str, shards: usize, limits: &[&str]) -> Result<Self, String> {
-        Self::start_part(test, &format!("{PART}{shards}"), limits)
+        Self::start_part(test, &format!("{PART}127.0.0.1:0 {shards}"), limits)
+    }
+
+    /// The same at an address of the test's choice.
+    pub(crate) fn start_at(
+        addr: impl Display,
+        test: &str,
+        shards: usize,
+        limits: &[&str],
+    ) -> Result<Self, String> {
+        Self::start_part(test, &format!("{PART}{addr} {shards}"), limits)
     }
 
     /// The same for one that keeps so many bytes for its clients.
     pub(crate) fn keeping(test: &str, shards: usize, bytes: usize) -> Self {
-        Self::start_part(test, &format!("{PART}{shards} {bytes}"), &[]).expect("it starts")
+        let part = format!("{PART}127.0.0.1:0 {shards} {bytes}");
+        Self::start_part(test, &part, &[]).expect("it starts")
     }
 
     fn start_part(test: &str, part: &str, limits: &[&str]) -> Result<Self, String> {
@@ -70,7 +82,8 @@ impl LoneServer {
 /// Plays the server, if that is this process' part, and says whether it was.
 pub(crate) fn play() -> bool {
     let Some(part) = actor::part() else { return false };
-    let Some(numbers) = part.strip_prefix(PART) else { return false };
+    let Some(part) = part.strip_prefix(PART) else { return false };
+    let (addr, numbers) = part.split_once(' ').expect("an address and numbers");
     let mut numbers = numbers.split(' ').map(|number| number.parse().expect("a number"));
     let shards = numbers.next().expect("it has shards");
     let endpoint = app::endpoint(numbers.next());
@@ -78,7 +91,7 @@ pub(crate) fn play() -> bool {
     let writer = log.clone();
     tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
     // Not by `Server::start`, which has no word for why it failed.
-    let running = match endpoint.listen("127.0.0.1:0").shards(shards).start() {
+    let running = match endpoint.listen(addr).shards(shards).start() {
         Ok(running) => running,
         Err(error) => {
             actor::say(&error.to_string());

@@ -11,6 +11,7 @@ mod app;
 mod crowd;
 mod lone_server;
 mod memory;
+mod restarts;
 mod scarcity;
 mod sixty_thousand;
 mod stage;

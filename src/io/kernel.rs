@@ -114,7 +114,11 @@ impl Kernel {
         // that must be no thread of the application's.
         let asked: io::Result<()> = thread::scope(|scope| {
             let asking = thread::Builder::new().spawn_scoped(scope, || {
-                let ring = if could_suffice { with_patience(libc::ENOMEM, patience::MEMORY, set_up) } else { set_up() }?;
+                let ring = if could_suffice {
+                    with_patience(libc::ENOMEM, patience::MEMORY, set_up)
+                } else {
+                    set_up()
+                }?;
                 ask_ring(&ring, &mut probe);
                 Ok(())
             })?;

@@ -62,8 +62,7 @@ pub(crate) fn bind(
     for _ in 0..count {
         let exclusive = listeners.is_empty() && !options.reuse_port;
         let bind = || bind_one(at, exclusive, options);
-        let listener =
-            with_patience(libc::EADDRINUSE, patience::PORT, bind).map_err(failed)?;
+        let listener = with_patience(libc::EADDRINUSE, patience::PORT, bind).map_err(failed)?;
         at = listener.local_addr().map_err(failed)?;
         listeners.push(listener);
     }

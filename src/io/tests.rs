@@ -818,6 +818,55 @@ fn hand_off(server: &mut Server, count: u32) {
     });
 }
 
+/// So many that the difference shows whatever else the machine does.
+#[test]
+fn who_sleeps_in_a_ring_does_not_wait_for_a_disk() {
+    const SLEEPERS: usize = 64;
+    if !io_uring::IoUring::new(1).unwrap().params().is_feature_no_iowait() {
+        return; // Nothing can be done before Linux 6.15.
+    }
+    let blocked = || {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap();
+        let count = stat.lines().find_map(|line| line.strip_prefix("procs_blocked "));
+        count.unwrap().parse::<usize>().unwrap()
+    };
+    let samples = || {
+        (0..50).map(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            blocked()
+        })
+    };
+    let before = samples().max().unwrap();
+    let (asleep, awake) = (AtomicU32::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let (asleep, awake) = (&asleep, &awake);
+        let (sender, doorbells) = std::sync::mpsc::channel();
+        for _ in 0..SLEEPERS {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                let mut server = Server::new(small());
+                sender.send(server.doorbell.clone()).unwrap();
+                while !awake.load(Ordering::Acquire) {
+                    let is_idle = || {
+                        asleep.fetch_add(1, Ordering::AcqRel);
+                        !awake.load(Ordering::Acquire)
+                    };
+                    park(&mut server.rings, None, is_idle);
+                    server.turn();
+                }
+            });
+        }
+        let doorbells: Vec<Arc<Doorbell>> = doorbells.iter().take(SLEEPERS).collect();
+        while asleep.load(Ordering::Acquire) < SLEEPERS as u32 {
+            std::thread::yield_now();
+        }
+        let during = samples().min().unwrap();
+        awake.store(true, Ordering::Release);
+        doorbells.iter().for_each(|doorbell| doorbell.ring());
+        assert!(during < before + SLEEPERS / 2, "blocked: {before} before, {during} during");
+    });
+}
+
 #[test]
 fn parking_ends_at_the_given_instant() {
     let mut server = Server::new(small());

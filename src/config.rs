@@ -8,7 +8,9 @@ use std::time::Duration;
 /// ([`max_topics`](crate::Mount::max_topics)) wins over what stands here.
 ///
 /// A connection's times (`head_timeout`, `idle_timeout`, `close_timeout`) are counted in whole
-/// seconds, rounded up, and may end up to two seconds late.
+/// seconds, rounded up, and may end up to two seconds late. They are not over before all has been
+/// read that had come by then: a server that was stopped for a minute, or has a flood to read, first
+/// hears its clients, for which it takes ten seconds more at most.
 ///
 /// Limits are added as the server learns to keep more of them, so a literal ends with
 /// `..Limits::default()`.

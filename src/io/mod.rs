@@ -68,6 +68,15 @@ pub(crate) trait Io {
     /// Completions of an earlier generation never appear here.
     fn next_completion(&mut self) -> Option<Completion<'_>>;
 
+    /// Whether all that had come when the last [`gather`](Io::gather) began has been handed out. If
+    /// not, the next one has more.
+    ///
+    /// What there was no buffer for is not counted: [`is_starved`](Io::is_starved) tells of whom.
+    fn has_told_all(&self) -> bool;
+
+    /// Whether bytes of a connection may be waiting for a buffer, when all has been told.
+    fn is_starved(&self, id: ConnectionId) -> bool;
+
     /// Sends `sends`, at most one item for a connection, and settles all of them before it returns.
     ///
     /// What was not written whole is appended to `unsent`, in the order of `sends`.

@@ -127,8 +127,8 @@ impl Ring {
     }
 
     /// Submits, does the kernel's deferred work and makes completions ready: all there are, or
-    /// enough of them.
-    pub(super) fn gather(&mut self) {
+    /// enough of them. Says whether it is all.
+    pub(super) fn gather(&mut self) -> bool {
         self.kept.shrink_to(USUAL);
         self.starved.shrink_to(USUAL);
         self.passed_over.shrink_to(USUAL);
@@ -136,17 +136,17 @@ impl Ring {
             let submission = self.uring.submission();
             let pending = submission.len();
             if pending == 0 && !submission.taskrun() && !submission.cq_overflow() {
-                return;
+                return true;
             }
             drop(submission);
             let ready = self.uring.completion().len();
             if ready >= self.enough {
-                return;
+                return false;
             }
             self.enter(pending, EnterFlags::GETEVENTS);
             if pending == 0 && self.uring.completion().len() == ready {
                 self.exhaust();
-                return;
+                return !self.uring.completion().is_full();
             }
         }
     }
@@ -272,6 +272,7 @@ impl Ring {
         let line =
             if self.slots.is_hungry(slot) { &mut self.passed_over } else { &mut self.starved };
         line.push_back((slot, generation));
+        self.slots.set_starved(slot, true);
     }
 
     /// Arms the receives of those that found no buffer, no more than there are buffers: the rest
@@ -292,6 +293,7 @@ impl Ring {
     /// Receives from an open connection from here on, if that is not so already.
     pub(super) fn arm(&mut self, slot: u32, generation: u32) {
         if !self.slots.has(slot, Kind::Receive) {
+            self.slots.set_starved(slot, false);
             self.slots.begin(slot, Kind::Receive);
             self.push(&Operation::receive(self.sockets.socket(slot), slot, generation));
         }

@@ -60,6 +60,8 @@ pub(crate) struct Rings {
     troubles: Troubles,
     doorbell: Arc<Doorbell>,
     now: Instant,
+    /// All that had come when the last `gather` began was gathered.
+    has_all: bool,
     /// The ring whose completions are being handed out; those before it have no more.
     cursor: usize,
     /// What the shard looks at since the last completion.
@@ -91,6 +93,7 @@ impl Rings {
             accepting_rests_until: None,
             doorbell,
             now: Instant::now(),
+            has_all: true,
             cursor: 0,
             lent: None,
             refused: Vec::new(),
@@ -332,11 +335,21 @@ impl Io for Rings {
         self.return_lent();
         self.accept_more();
         self.take_down();
+        self.has_all = true;
         for ring in &mut self.rings {
             ring.feed_starved();
-            ring.gather();
+            self.has_all &= ring.gather();
         }
         self.cursor = 0;
+    }
+
+    fn has_told_all(&self) -> bool {
+        self.has_all
+    }
+
+    fn is_starved(&self, id: ConnectionId) -> bool {
+        let ring = self.rings.get(id.ring()).filter(|ring| ring.is_open(id));
+        ring.is_some_and(|ring| ring.slots.is_starved(id.slot() as u32))
     }
 
     fn next_completion(&mut self) -> Option<Completion<'_>> {

@@ -25,14 +25,19 @@ struct Slot {
     generation: u32,
     /// What the kernel has in hand, a bit a [`Kind`]; and whether the connection is [`OPEN`].
     state: u16,
-    /// It waited for a buffer, was armed anew, and has received nothing since.
-    is_hungry: bool,
-    /// Nothing is to be received from it for a while.
-    is_held: bool,
+    /// What is to be known of its receive: [`HUNGRY`], [`STARVED`], [`HELD`].
+    flags: u8,
 }
 
 /// Whether the shard knows the connection. It shares a word with the kinds, of which none is zero.
 const OPEN: u16 = 1;
+
+/// It waited for a buffer, was armed anew, and has received nothing since.
+const HUNGRY: u8 = 1;
+/// Its receive is to be armed anew.
+const STARVED: u8 = 2;
+/// Nothing is to be received from it for a while.
+const HELD: u8 = 4;
 
 impl Slots {
     /// `first` is the generation that a slot begins with, not zero.
@@ -76,9 +81,7 @@ impl Slots {
                     let room = self.capacity - self.slots.len();
                     self.slots.reserve_exact(room.min(GROWTH.max(self.slots.len() / 4)));
                 }
-                let slot =
-                    Slot { generation: self.first, state: 0, is_hungry: false, is_held: false };
-                self.slots.push(slot);
+                self.slots.push(Slot { generation: self.first, state: 0, flags: 0 });
                 self.slots.len() as u32 - 1
             }
             None => return None,
@@ -102,8 +105,7 @@ impl Slots {
         let entry = &mut self.slots[slot as usize];
         debug_assert_ne!(entry.state & OPEN, 0);
         entry.state &= !OPEN;
-        entry.is_hungry = false;
-        entry.is_held = false;
+        entry.flags = 0;
         entry.generation = following(entry.generation);
         self.open -= 1;
     }
@@ -131,22 +133,37 @@ impl Slots {
 
     /// Notes whether a connection that waited for a buffer still needs one.
     pub(super) fn set_hungry(&mut self, slot: u32, is_hungry: bool) {
-        self.slots[slot as usize].is_hungry = is_hungry;
+        self.set_flag(slot, HUNGRY, is_hungry);
     }
 
     /// Whether a connection has waited for a buffer and received nothing since.
     pub(super) fn is_hungry(&self, slot: u32) -> bool {
-        self.slots[slot as usize].is_hungry
+        self.slots[slot as usize].flags & HUNGRY != 0
+    }
+
+    /// Notes whether a connection's receive is to be armed anew.
+    pub(super) fn set_starved(&mut self, slot: u32, is_starved: bool) {
+        self.set_flag(slot, STARVED, is_starved);
+    }
+
+    /// Whether a connection's receive is to be armed anew.
+    pub(super) fn is_starved(&self, slot: u32) -> bool {
+        self.slots[slot as usize].flags & STARVED != 0
     }
 
     /// Notes whether nothing is to be received from a connection.
     pub(super) fn set_held(&mut self, slot: u32, is_held: bool) {
-        self.slots[slot as usize].is_held = is_held;
+        self.set_flag(slot, HELD, is_held);
     }
 
     /// Whether nothing is to be received from a connection.
     pub(super) fn is_held(&self, slot: u32) -> bool {
-        self.slots[slot as usize].is_held
+        self.slots[slot as usize].flags & HELD != 0
+    }
+
+    fn set_flag(&mut self, slot: u32, flag: u8, is_set: bool) {
+        let flags = &mut self.slots[slot as usize].flags;
+        *flags = if is_set { *flags | flag } else { *flags & !flag };
     }
 
     /// Whether the kernel has an operation of `kind` for `slot` in hand.

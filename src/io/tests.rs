@@ -600,6 +600,39 @@ fn running_out_of_buffers_delays_and_loses_nothing() {
     }
 }
 
+/// After each turn: whose bytes have not all come is waiting for a buffer, or there is more to tell.
+#[test]
+fn of_whom_something_is_still_to_be_read_is_known() {
+    let config = Config { buffers_per_ring: 2, buffer_size: 64, ..tight() };
+    for config in with_each_kind(&config) {
+        let mut server = Server::new(config);
+        let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
+        let ids = server.accept_from(&clients);
+        // Twice: who has waited once is known not to wait any more.
+        for round in 1..=2 {
+            for (number, client) in clients.iter_mut().enumerate() {
+                client.write_all(&pattern(number, 100)).unwrap();
+            }
+            let (mut starved, mut untold) = (0, 0);
+            let is_unread = |server: &Server, id| server.received(id).len() < round * 100;
+            while ids.iter().any(|id| is_unread(&server, *id)) {
+                server.turn();
+                let unread = ids.iter().filter(|id| is_unread(&server, **id));
+                if server.rings.has_told_all() {
+                    unread.for_each(|id| assert!(server.rings.is_starved(*id), "{id:?}"));
+                    starved += 1;
+                } else {
+                    untold += 1;
+                }
+            }
+            assert!(starved > 0 && untold > 0, "{starved} and {untold}");
+            server.turn();
+            assert!(server.rings.has_told_all());
+            assert!(!ids.iter().any(|id| server.rings.is_starved(*id)));
+        }
+    }
+}
+
 /// Whoever is armed first takes all buffers there are. When the others went to the end of the line
 /// for it, twelve clients that were armed four at a time were served as if they were three.
 #[test]

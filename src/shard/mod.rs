@@ -174,8 +174,10 @@ impl<I: Io> Shard<I> {
         if has_mail {
             self.take_mesh();
         }
-        self.take_due();
+        // What was done in time is not overdue because it is looked at late.
         self.take_woken(has_mail);
+        self.take_due();
+        self.take_woken(false);
         self.local.run_turns(READY_BATCH);
         if has_mail {
             self.take_inbox();
@@ -274,7 +276,7 @@ impl<I: Io> Shard<I> {
         let mut core = self.local.core.borrow_mut();
         let Core { transport, hub } = &mut *core;
         hub.take_due();
-        transport.take_due(hub);
+        transport.take_due(hub, &self.io);
         let wakes = hub.channels.take_wakes();
         drop(core);
         for waker in wakes {

@@ -74,11 +74,10 @@ impl Actor {
         line.expect("the actor says something before it ends")
     }
 
-    /// Sends the actor a signal.
-    pub(crate) fn signal(&self, name: &str) {
-        let process = self.process.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &process]).status();
-        assert!(sent.expect("there is kill").success(), "{name} to {process}");
+    /// Sends its process a signal, by name.
+    pub(crate) fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.process.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
     }
 
     /// Waits until the actor has ended.

@@ -27,7 +27,17 @@ impl Crowd {
 
     /// Has each push once, and waits until each is answered.
     pub(crate) fn speak(&mut self) {
+        self.begin_to_speak();
+        self.await_answers();
+    }
+
+    /// Has each push once.
+    pub(crate) fn begin_to_speak(&mut self) {
         self.0.tell("speak");
+    }
+
+    /// Waits until each is answered.
+    pub(crate) fn await_answers(&mut self) {
         assert_eq!(self.0.hear(), "answered");
     }
 
@@ -49,8 +59,8 @@ pub(crate) fn play() -> bool {
     let count: usize = next().parse().expect("a count");
 
     let source = Ipv4Addr::new(127, 0, 1 + number, 1);
-    // The server may be starved of CPU by the other crowds.
-    let patience = Duration::from_secs(30);
+    // The server may be starved of CPU by the other crowds, or be stopped for a while.
+    let patience = Duration::from_secs(100);
     let mut load = Load::new(Options { source, patience, ..Options::default() }).unwrap();
     load.connect(server, "/socket/websocket?vsn=2.0.0", count).unwrap().clean().unwrap();
     load.join(|client| format!("room:{}", client % 1_000), "{}", "{}").unwrap().clean().unwrap();

@@ -1,12 +1,13 @@
 //! A server in a process of its own, with limits of its own: an actor's part.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use simurgh::ShardCounts;
+use simurgh::{Limits, ShardCounts};
 
 use crate::actor::{self, Actor};
 use crate::app;
@@ -21,37 +22,18 @@ impl LoneServer {
     /// Starts it with so many shards, under limits as `prlimit` takes them, for a test that calls [`play`] first thing;
     /// or says why it did not start.
     pub(crate) fn start(test: &str, shards: usize, limits: &[&str]) -> Result<Self, String> {
-        Self::start_part(test, &format!("{PART}127.0.0.1:0 {shards}"), limits)
+        Self::start_as(&Setup { shards, ..Setup::default() }, test, limits)
     }
 
-    /// The same at an address of the test's choice.
-    pub(crate) fn start_at(
-        addr: impl Display,
-        test: &str,
-        shards: usize,
-        limits: &[&str],
-    ) -> Result<Self, String> {
-        Self::start_part(test, &format!("{PART}{addr} {shards}"), limits)
-    }
-
-    /// The same for one that keeps so many bytes for its clients.
-    pub(crate) fn keeping(test: &str, shards: usize, bytes: usize) -> Self {
-        let part = format!("{PART}127.0.0.1:0 {shards} {bytes}");
-        Self::start_part(test, &part, &[]).expect("it starts")
-    }
-
-    fn start_part(test: &str, part: &str, limits: &[&str]) -> Result<Self, String> {
-        let mut actor = Actor::start(actor::command(limits, test, part));
+    /// The same, set up as the test wants it.
+    pub(crate) fn start_as(setup: &Setup, test: &str, limits: &[&str]) -> Result<Self, String> {
+        let part = format!("{PART}{setup}");
+        let mut actor = Actor::start(actor::command(limits, test, &part));
         let said = actor.hear();
         match said.strip_prefix("at ") {
             Some(addr) => Ok(Self { actor, addr: addr.parse().expect("an address") }),
             None => Err(said),
         }
-    }
-
-    /// Has the system stop it and go on with it, by this signal's name.
-    pub(crate) fn signal(&self, name: &str) {
-        self.actor.signal(name);
     }
 
     /// What it has counted of this kind.
@@ -79,19 +61,62 @@ impl LoneServer {
     }
 }
 
+impl LoneServer {
+    /// Stops the process where it is, or lets it go on.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.actor.signal(signal);
+    }
+}
+
+/// How a server is set up.
+pub(crate) struct Setup {
+    pub(crate) addr: SocketAddr,
+    pub(crate) shards: usize,
+    /// Its clients' `idle_timeout`, in seconds.
+    pub(crate) idle: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { addr, shards: 1, idle: 600 }
+    }
+}
+
+impl Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { addr, shards, idle } = self;
+        write!(f, "{addr} {shards} {idle}")
+    }
+}
+
+impl FromStr for Setup {
+    type Err = ();
+
+    fn from_str(words: &str) -> Result<Self, ()> {
+        let words: Vec<_> = words.split(' ').collect();
+        let [addr, shards, idle] = words[..] else { return Err(()) };
+        let number = |word: &str| word.parse().map_err(drop);
+        Ok(Self {
+            addr: addr.parse().map_err(drop)?,
+            shards: number(shards)? as usize,
+            idle: number(idle)?,
+        })
+    }
+}
+
 /// Plays the server, if that is this process' part, and says whether it was.
 pub(crate) fn play() -> bool {
     let Some(part) = actor::part() else { return false };
     let Some(part) = part.strip_prefix(PART) else { return false };
-    let (addr, numbers) = part.split_once(' ').expect("an address and numbers");
-    let mut numbers = numbers.split(' ').map(|number| number.parse().expect("a number"));
-    let shards = numbers.next().expect("it has shards");
-    let endpoint = app::endpoint(numbers.next());
+    let setup: Setup = part.parse().expect("a setup");
     let log = Log::default();
     let writer = log.clone();
     tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
     // Not by `Server::start`, which has no word for why it failed.
-    let running = match endpoint.listen(addr).shards(shards).start() {
+    let limits = Limits { idle_timeout: Duration::from_secs(setup.idle), ..Limits::default() };
+    let endpoint = app::endpoint().limits(limits).listen(setup.addr).shards(setup.shards);
+    let running = match endpoint.start() {
         Ok(running) => running,
         Err(error) => {
             actor::say(&error.to_string());
@@ -105,10 +130,9 @@ pub(crate) fn play() -> bool {
         let count = match actor::hear().as_str() {
             "connections" => sum(|shard| shard.connections),
             "accepts failed" => sum(|shard| shard.accepts_failed),
+            "idle" => sum(|shard| shard.idle),
             "complaints" => log.count("can't accept clients"),
             "resident bytes" => resident_bytes(),
-            "shed" => sum(|shard| shard.shed),
-            "crashes" => sum(|shard| shard.crashes),
             "ceiling" => running.ceiling().connections,
             other => panic!("nobody counts {other}"),
         };

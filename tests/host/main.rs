@@ -13,6 +13,7 @@ mod lone_server;
 mod memory;
 mod restarts;
 mod scarcity;
+mod silence;
 mod sixty_thousand;
 mod stage;
 mod stopped;

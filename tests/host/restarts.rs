@@ -2,7 +2,7 @@
 
 use simurgh::testing::Client;
 
-use crate::lone_server::{self, LoneServer};
+use crate::lone_server::{self, LoneServer, Setup};
 use crate::stage;
 
 /// The kernel gives its port back only some time after a process with rings is gone.
@@ -14,12 +14,12 @@ fn a_server_that_was_killed_is_followed_at_once() {
     }
     let _alone = stage::alone();
     let mut server = LoneServer::start(TEST, 2, &[]).unwrap();
-    let addr = server.addr;
+    let setup = Setup { addr: server.addr, shards: 2, ..Setup::default() };
     for _ in 0..8 {
-        let client = Client::connect(addr, "/socket").unwrap();
+        let client = Client::connect(setup.addr, "/socket").unwrap();
         // By SIGKILL, and waited for.
         drop(server);
-        server = LoneServer::start_at(addr, TEST, 2, &[]).unwrap();
+        server = LoneServer::start_as(&setup, TEST, &[]).unwrap();
         drop(client);
     }
 }

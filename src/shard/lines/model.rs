@@ -68,6 +68,14 @@ impl Io for Sockets {
 
     fn gather(&mut self) {}
 
+    fn has_told_all(&self) -> bool {
+        true
+    }
+
+    fn is_starved(&self, _: ConnectionId) -> bool {
+        false
+    }
+
     fn next_completion(&mut self) -> Option<Completion<'_>> {
         None
     }

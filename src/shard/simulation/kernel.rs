@@ -34,6 +34,8 @@ pub(super) struct Pipe {
     pub(super) is_closed: bool,
     /// The shard has asked to be told when it is writable, and was not told yet.
     pub(super) awaits_writable: bool,
+    /// There is no buffer for what comes.
+    pub(super) is_starved: bool,
     /// Sends that the shard has tried.
     pub(super) sends: usize,
     end_was_told: bool,
@@ -58,7 +60,12 @@ impl Pipe {
     }
 
     fn has_end_to_tell(&self) -> bool {
-        self.inbound.is_empty() && self.end.is_some() && !self.end_was_told && !self.is_held
+        let is_at_end = self.inbound.is_empty() && self.end.is_some() && !self.end_was_told;
+        is_at_end && !self.is_held && !self.is_starved
+    }
+
+    fn has_bytes_to_tell(&self) -> bool {
+        !self.inbound.is_empty() && !self.is_held && !self.is_starved
     }
 
     /// Takes what it can of `bytes`; `Err` if it is broken.
@@ -109,6 +116,12 @@ pub(super) struct Kernel {
     gathered: VecDeque<Event>,
     /// Void ids, which nothing must ever come of again.
     void: Vec<ConnectionId>,
+    /// A turn is told of so many connections at most.
+    pub(super) enough: Option<usize>,
+    /// There is always more to come.
+    pub(super) is_flooded: bool,
+    /// The last turn has got everything there was.
+    told_all: bool,
     is_accepting: bool,
     /// Accepts that were under way when accepting stopped still find their clients.
     pub(super) accepts_late: bool,
@@ -142,6 +155,9 @@ impl Kernel {
             free: Vec::new(),
             gathered: VecDeque::new(),
             void: Vec::new(),
+            enough: None,
+            is_flooded: false,
+            told_all: true,
             is_accepting: true,
             accepts_late: false,
             batches: 0,
@@ -163,9 +179,7 @@ impl Kernel {
         !self.gathered.is_empty()
             || (self.accepts() && !self.dialing.is_empty())
             || pipes.any(|pipe| {
-                (!pipe.inbound.is_empty() && !pipe.is_held)
-                    || pipe.has_end_to_tell()
-                    || pipe.is_writable()
+                pipe.has_bytes_to_tell() || pipe.has_end_to_tell() || pipe.is_writable()
             })
     }
 
@@ -177,6 +191,7 @@ impl Kernel {
     fn gather(&mut self) {
         let mut stories: Vec<VecDeque<Event>> = Vec::new();
         let mut accepted = Vec::new();
+        let mut has_told_all = true;
         while self.accepts() && !self.dialing.is_empty() {
             if self.random.chance(self.faults.delays) {
                 break;
@@ -195,9 +210,14 @@ impl Kernel {
             if accepted.contains(&id) {
                 story.push_back(Event::Accepted(id));
             }
-            self.tell(id, &mut pipe, &mut story);
+            let told = stories.iter().filter(|story| !story.is_empty()).count();
+            if self.enough.is_none_or(|enough| told < enough) {
+                self.tell(id, &mut pipe, &mut story);
+            }
+            has_told_all &= !pipe.has_bytes_to_tell() && !pipe.has_end_to_tell();
             stories.push(story);
         }
+        self.told_all = has_told_all && !self.is_flooded;
         while !stories.is_empty() {
             let index = self.random.below(stories.len());
             match stories[index].pop_front() {
@@ -216,7 +236,7 @@ impl Kernel {
             pipe.awaits_writable = false;
             story.push_back(Event::Writable(id));
         }
-        while !pipe.inbound.is_empty() && !pipe.is_held && !self.random.chance(self.faults.delays) {
+        while pipe.has_bytes_to_tell() && !self.random.chance(self.faults.delays) {
             let all = pipe.inbound.len();
             let is_cut = self.random.chance(self.faults.cuts);
             let size = if is_cut { 1 + self.random.below(all.min(64)) } else { all };
@@ -330,6 +350,14 @@ impl Io for SimulatedIo {
             }
             Event::Writable(id) => Completion::Writable { id },
         })
+    }
+
+    fn has_told_all(&self) -> bool {
+        self.kernel.borrow().told_all
+    }
+
+    fn is_starved(&self, id: ConnectionId) -> bool {
+        self.kernel.borrow().find(id).is_some_and(|pipe| pipe.borrow().is_starved)
     }
 
     fn send<'a>(

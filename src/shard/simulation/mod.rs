@@ -27,6 +27,7 @@ mod deadlines;
 mod mailbox;
 mod owing;
 mod sending;
+mod silence;
 mod slices;
 mod storm;
 mod strangers;

@@ -162,6 +162,11 @@ impl World {
         self.run();
     }
 
+    /// Lets time pass in which nobody runs: the process is stopped.
+    pub(super) fn stand_still(&mut self, time: Duration) {
+        self.clock.set(self.clock.get() + time);
+    }
+
     /// A client's connection, on which nothing was said yet.
     pub(super) fn dial(&mut self, shard: usize, version: Version) -> Client {
         Client::new(self.kernel(shard).dial(), version)

@@ -36,7 +36,8 @@ impl Transport {
                 return;
             }
             self.admissions.refused += 1;
-            self.stand_aside(Leaving { id, step: Step::Refuse, deadline, was_refused: true })
+            let step = Step::Refuse;
+            self.stand_aside(Leaving { id, step, deadline, was_refused: true, spared: 0 })
         };
         hub.lines.insert(id.into(), begun, place);
         self.deadlines.insert(id, now, deadline.min(begun + self.bounds.idle_timeout));

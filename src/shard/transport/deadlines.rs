@@ -1,7 +1,10 @@
 //! Deadlines: whose time is over, and what becomes of them.
+//!
+//! Nobody is judged by what was not read yet; see [`Hearing`](super::hearing::Hearing).
 
+use super::hearing::PATIENCE;
 use super::table::{Bounds, Step, Transport};
-use crate::io::ConnectionId;
+use crate::io::{ConnectionId, Io};
 use crate::message::{EndReason, Response};
 use crate::protocol::http::Afterwards;
 use crate::shard::channels::Hub;
@@ -10,11 +13,14 @@ use crate::telemetry::Event;
 
 impl Transport {
     /// Looks at those whose time may be over.
-    pub(crate) fn take_due(&mut self, hub: &mut Hub) {
+    pub(crate) fn take_due(&mut self, hub: &mut Hub, io: &impl Io) {
         let seconds = hub.clock.seconds();
+        if !self.hearing.is_over(seconds, io.has_told_all()) {
+            return;
+        }
         while let Some(ids) = self.deadlines.next_due(seconds) {
             for id in ids {
-                if let Some(deadline) = self.check_deadline(hub, id) {
+                if let Some(deadline) = self.check_deadline(hub, io, id) {
                     self.deadlines.insert(id, seconds, deadline);
                 }
             }
@@ -22,7 +28,7 @@ impl Transport {
     }
 
     /// A connection's time may be over; if not, says when to look again.
-    fn check_deadline(&mut self, hub: &mut Hub, id: ConnectionId) -> Option<u32> {
+    fn check_deadline(&mut self, hub: &mut Hub, io: &impl Io, id: ConnectionId) -> Option<u32> {
         let now = hub.clock.seconds();
         let (heard, place) = hub.lines.heard(id.into())?;
         let idle = heard + self.bounds.idle_timeout;
@@ -32,6 +38,8 @@ impl Transport {
         }
         match place {
             Place::Open(_) if now < idle => return Some(idle),
+            // Something has come, and there was no buffer to read it into.
+            Place::Open(_) if io.is_starved(id) => return Some(now + 1),
             Place::Open(_) => self.end(hub, id, EndReason::Idle),
             Place::Arriving(place) => {
                 let arriving = &self.arriving[place as usize];
@@ -41,6 +49,9 @@ impl Transport {
                     // What follows may have an earlier deadline, and nobody is told when it begins.
                     let Bounds { idle_timeout, head_timeout, .. } = self.bounds;
                     return Some(deadline.min(now + idle_timeout.min(head_timeout)));
+                }
+                if io.is_starved(id) {
+                    return Some(now + 1);
                 }
                 if !is_head {
                     self.end(hub, id, EndReason::Idle);
@@ -54,9 +65,14 @@ impl Transport {
                 }
             }
             Place::Leaving(place) => {
-                let leaving = &self.leaving[place as usize];
+                let leaving = &mut self.leaving[place as usize];
                 if now < leaving.deadline {
                     return Some(leaving.deadline);
+                }
+                // Not for ever: who is on his way out may send as much as he likes.
+                if leaving.spared < PATIENCE && io.is_starved(id) {
+                    leaving.spared += 1;
+                    return Some(now + 1);
                 }
                 let reason = match leaving.step {
                     Step::Refuse => EndReason::SlowRequest,

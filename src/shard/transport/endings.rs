@@ -187,7 +187,9 @@ impl Transport {
             let leaving = &mut self.leaving[place as usize];
             (leaving.step, leaving.deadline) = (step, deadline);
         } else {
-            let aside = self.stand_aside(Leaving { id, step, deadline, was_refused: false });
+            let was_refused = false;
+            let leaving = Leaving { id, step, deadline, was_refused, spared: 0 };
+            let aside = self.stand_aside(leaving);
             hub.lines.set_place(id.into(), aside, None);
             self.empty(hub, place, reason);
         }

@@ -42,6 +42,7 @@ mod table;
 
 mod admissions;
 mod errand;
+mod hearing;
 mod last;
 mod unfinished;
 mod waiting;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::admissions::Admissions;
 use super::errand::Connecting;
+use super::hearing::Hearing;
 use super::last::Last;
 use super::unfinished::{Mark, Unfinished};
 use super::waiting::{LOOK, Waiting};
@@ -30,6 +31,7 @@ pub(crate) struct Transport {
     /// Addresses of clients who are refused again and again.
     pub(super) paces: Paces<IpAddr>,
     pub(super) deadlines: Deadlines,
+    pub(super) hearing: Hearing,
     pub(super) routes: Arc<[PlainRoute]>,
     pub(super) bounds: Bounds,
     /// Connections on their way out, to be looked at when all is written.
@@ -83,6 +85,8 @@ pub(super) struct Leaving {
     pub(super) deadline: u32,
     /// There was no room for it from the first.
     pub(super) was_refused: bool,
+    /// In how many seconds past its deadline some of what it has sent could not be read.
+    pub(super) spared: u32,
 }
 
 /// What is left to do before the TCP connection can be closed. See `endings`.
@@ -126,6 +130,7 @@ impl Transport {
             waiting: Waiting::default(),
             paces: Paces::default(),
             deadlines: Deadlines::new(),
+            hearing: Hearing::default(),
             routes,
             bounds,
             ending: Vec::new(),

@@ -82,6 +82,15 @@ pub struct Limits {
     /// or in the control group's limit, whichever is less. Past it: whoever has most of it is closed
     /// without a word, until an eighth of it is free.
     pub max_kept_bytes: Option<usize>,
+    /// Time in which a client's machine takes something of what it owes: acknowledges it, or opens its
+    /// window again. Default 60 s, as for a client that sends nothing: a phone in a tunnel, or one
+    /// that is woken every minute, may come back to its connection. (Phoenix's servers close it when a
+    /// send has been stuck for 30 s, but notice that only once its buffers are full.) Past it: the
+    /// kernel (`TCP_USER_TIMEOUT`) breaks the connection, whatever it owes and although its
+    /// heartbeats come; so a channel that is [`LOSSY`](crate::Channel::LOSSY) keeps its client no
+    /// longer than this either. In milliseconds; `Duration::MAX` is 24 days, and leaves it to
+    /// [`idle_timeout`](Self::idle_timeout) to find out who is gone.
+    pub send_timeout: Duration,
     /// Messages waiting for a channel whose callback is not done, or whose join runs. Default
     /// 1,000. Past it: a client's message is answered with `{"reason":"overloaded"}`, an
     /// [`Address`](crate::Address) gets [`Full`](crate::AddressError::Full), and a broadcast that
@@ -172,6 +181,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(60),
             max_send_queue: 16 << 20,
             max_kept_bytes: None,
+            send_timeout: Duration::from_secs(60),
             max_mailbox: 1_000,
             max_mailbox_bytes: 16 << 20,
             hold_timeout: Duration::from_secs(10),

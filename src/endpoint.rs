@@ -205,7 +205,11 @@ impl<A: Send + Sync + 'static> Builder<A> {
         let shards = cpus.len();
         let abilities = kernel::check(&kernel::Kernel::probe(), shards).map_err(unfit)?;
         let address = resolve(&self.address)?;
-        let options = listener::Options { reuse_port: self.reuse_port, ..Default::default() };
+        let options = listener::Options {
+            reuse_port: self.reuse_port,
+            send_timeout: self.limits.send_timeout,
+            ..Default::default()
+        };
         let bind = |count| listener::bind(address, count, &options).map_err(listen_error);
         let listeners = if self.port_per_shard {
             (0..shards)

@@ -102,7 +102,8 @@ pub trait Channel: Sized + 'static {
     /// it has channels that say true here, the broadcasts that wait for them are dropped instead, the
     /// oldest first, until it owes no more than half of that; then the channels are told
     /// ([`handle_gap`](Channel::handle_gap)). Replies, pushes and whatever passes through a callback
-    /// are never dropped; if it is they that fill what it may owe, the client is closed after all.
+    /// are never dropped; if it is they that fill what it may owe, the client is closed after all. So is
+    /// one that takes nothing at all for [`send_timeout`](crate::Limits::send_timeout).
     ///
     /// For what is soon out of date: prices, positions, scores. Default false.
     const LOSSY: bool = false;

@@ -27,9 +27,8 @@ pub(crate) struct Options {
     /// How many bytes the kernel takes from us ahead of what it has sent. Default 16 KiB: what a
     /// slow reader owes beyond them stays in the shard, where it is counted and bounded.
     pub(crate) unsent_bytes: u32,
-    /// After how long without an acknowledgement of what was sent a connection is broken. Default
-    /// 30 s, half the time after which a client without a heartbeat is closed.
-    pub(crate) user_timeout: Duration,
+    /// See [`send_timeout`](crate::Limits::send_timeout).
+    pub(crate) send_timeout: Duration,
 }
 
 impl Default for Options {
@@ -38,7 +37,7 @@ impl Default for Options {
             backlog: 4_096,
             reuse_port: false,
             unsent_bytes: 16 << 10,
-            user_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -83,11 +82,16 @@ fn bind_one(address: SocketAddr, exclusive: bool, options: &Options) -> io::Resu
     // The other listeners may join from here on.
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_user_timeout(Some(options.user_timeout))?;
+    // None at all would be the kernel's own: up to a quarter of an hour, or for ever.
+    let send_timeout = options.send_timeout.clamp(Duration::from_millis(1), LONGEST);
+    socket.set_tcp_user_timeout(Some(send_timeout))?;
     set_unsent_bytes(&socket, options.unsent_bytes)?;
     socket.listen(options.backlog)?;
     Ok(socket.into())
 }
+
+/// The kernel counts milliseconds in 31 bits.
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// `TCP_NOTSENT_LOWAT`, which `socket2` doesn't know.
 fn set_unsent_bytes(socket: &Socket, bytes: u32) -> io::Result<()> {
@@ -136,11 +140,15 @@ mod tests {
 
     #[test]
     fn connections_inherit_the_options() {
-        let listeners = bind(loopback(), 1, &Options::default()).unwrap();
-        let _client = std::net::TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
-        let accepted = Socket::from(listeners[0].accept().unwrap().0);
-        assert!(accepted.tcp_nodelay().unwrap());
-        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
+        let (minute, never) = (Duration::from_secs(60), Duration::MAX);
+        for (asked, send_timeout) in [(minute, minute), (never, LONGEST)] {
+            let options = Options { send_timeout: asked, ..Options::default() };
+            let listeners = bind(loopback(), 1, &options).unwrap();
+            let _client = std::net::TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
+            let accepted = Socket::from(listeners[0].accept().unwrap().0);
+            assert!(accepted.tcp_nodelay().unwrap());
+            assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(send_timeout));
+        }
     }
 
     fn in_use() -> io::Error {

@@ -1,5 +1,7 @@
 //! Why a connection ends, and how its client is told.
 
+use std::time::Duration;
+
 use crate::protocol::websocket::CloseCode;
 
 /// Why we end a connection, or how it has ended by itself.
@@ -16,6 +18,8 @@ pub(crate) enum EndReason {
     SlowReader { max_send_queue: usize },
     /// It has most of what is kept for clients, and all together have too much.
     KeepsMost { bytes: usize, max_kept_bytes: usize },
+    /// The kernel has broken it, because its reader took nothing of what it owes for so long.
+    StuckReader { send_timeout: Duration },
     /// It is the oldest of those that have begun to say something, and they have too many bytes.
     Unfinished { max_partial_bytes: usize },
     /// It is the oldest of those that have not asked for anything, and there are too many of them.
@@ -66,6 +70,7 @@ impl EndReason {
             | Self::Unwritable
             | Self::SlowReader { .. }
             | Self::KeepsMost { .. }
+            | Self::StuckReader { .. }
             | Self::NeverAsked { .. }
             | Self::TooEarly { .. }
             | Self::SlowRequest

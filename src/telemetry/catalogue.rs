@@ -320,6 +320,7 @@ impl Telemetry {
         let Tally {
             slow_readers,
             shed,
+            stuck_readers,
             unfinished,
             oversized,
             malformed,
@@ -338,6 +339,10 @@ impl Telemetry {
             EndReason::KeepsMost { bytes, max_kept_bytes } => {
                 shed.add(1);
                 tracing::info!(bytes, max_kept_bytes, "closing the client that has most memory");
+            }
+            EndReason::StuckReader { send_timeout } => {
+                stuck_readers.add(1);
+                tracing::info!(?send_timeout, "a connection broke whose reader took nothing");
             }
             EndReason::Unfinished { max_partial_bytes } => {
                 unfinished.add(1);

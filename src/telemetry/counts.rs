@@ -84,6 +84,8 @@ figures! {
     overloaded,
     /// Connections closed because their reader did not read.
     slow_readers,
+    /// Connections that the kernel has broken because their reader took nothing for `send_timeout`.
+    stuck_readers,
     /// Frames of broadcasts dropped because their reader did not read.
     dropped,
     /// What another shard's queue had no room for: broadcasts, messages to channels, late replies.

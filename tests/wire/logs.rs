@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::{Mutex, Once};
+use std::time::Duration;
 
 use serde_json::json;
 use simurgh::testing::Client;
@@ -108,4 +109,20 @@ fn connects_and_joins_are_quiet_and_crashes_are_not() {
     }
     drop(client);
     server.await_rest();
+}
+
+#[test]
+fn a_reader_who_takes_nothing_is_told_of_at_info() {
+    begin();
+    let send_timeout = Duration::from_millis(1_234);
+    let server = app::start_with(&App::default(), |limits| limits.send_timeout = send_timeout);
+    let mut raw = Raw::connect(server.addr(0));
+    raw.shrink_receive_buffer();
+    raw.send(upgrade("/socket/websocket?vsn=2.0.0"));
+    assert_eq!(raw.answer().status, 101);
+    raw.send_text(r#"["1","1","room:a","phx_join",{}]"#);
+    let text = "x".repeat(8 << 20);
+    raw.send_text(&format!(r#"["1","2","room:a","echo","{text}"]"#));
+    server.await_counts(|counts| counts[0].stuck_readers == 1);
+    assert_logged("1.234s", "INFO", &["took nothing"]);
 }

@@ -1,5 +1,7 @@
 //! Clients that do not read what they are sent.
 
+use std::time::Duration;
+
 use serde_json::json;
 use simurgh::testing::{Client, Server, Version};
 
@@ -75,4 +77,28 @@ fn replies_that_nobody_reads_are_bounded_too() {
         drop(slow);
         server.await_rest();
     }
+}
+
+/// He owes less than he may and his heartbeats come, but he takes nothing.
+#[test]
+fn who_takes_nothing_for_long_is_cut_off_and_counted() {
+    let send_timeout = Duration::from_secs(2);
+    let server = app::start_with(&App::default(), |limits| limits.send_timeout = send_timeout);
+    let mut stuck = Raw::connect(server.addr(0));
+    stuck.shrink_receive_buffer();
+    stuck.send(crate::support::upgrade("/socket/websocket?vsn=2.0.0"));
+    assert_eq!(stuck.answer().status, 101);
+    stuck.send_text(r#"["1","1","room:a","phx_join",{}]"#);
+    stuck.frame();
+    // More than the kernel takes for him, and less than he may owe.
+    let text = "x".repeat(8 << 20);
+    stuck.send_text(&format!(r#"["1","2","room:a","echo","{text}"]"#));
+    let heartbeat = masked(0x81, br#"[null,"3","phoenix","heartbeat",{}]"#);
+    while stuck.try_send(&heartbeat).is_ok() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    server.await_counts(|counts| counts[0].stuck_readers == 1);
+    assert_eq!(server.counts()[0].slow_readers, 0);
+    assert!(stuck.drain() < text.len());
+    server.await_rest();
 }

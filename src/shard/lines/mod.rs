@@ -255,6 +255,11 @@ impl Lines {
         owes <= max / 2 || (owes <= max && before - owes >= max / 16)
     }
 
+    /// Bytes that a client has not taken although it was asked to.
+    pub(crate) fn owes(&mut self, id: LineId) -> usize {
+        self.table.find(id).map_or(0, |line| line.outbox.owes())
+    }
+
     /// Whether a line owes more than it may.
     pub(crate) fn room(&mut self, id: LineId) -> Room {
         let bounds = &self.bounds;

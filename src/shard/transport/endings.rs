@@ -10,6 +10,8 @@
 //! The steps are [`Step`]'s. A deadline goes beside them, and past it the connection is gone
 //! whatever it waits for.
 
+use std::io::ErrorKind;
+
 use super::table::{Leaving, Stage, Step, Transport};
 use super::unfinished::Mark;
 use crate::io::ConnectionId;
@@ -72,7 +74,14 @@ impl Transport {
     /// Nothing more will come from this connection.
     pub(crate) fn ended(&mut self, hub: &mut Hub, id: ConnectionId, error: Option<std::io::Error>) {
         if let Some(error) = error {
-            return self.end(hub, id, EndReason::Broken(error));
+            // One who owes nothing to us has taken all, and it is the network that has not.
+            let is_stuck = error.kind() == ErrorKind::TimedOut && hub.lines.owes(id.into()) > 0;
+            let send_timeout = self.bounds.send_timeout;
+            let reason = match is_stuck {
+                true => EndReason::StuckReader { send_timeout },
+                false => EndReason::Broken(error),
+            };
+            return self.end(hub, id, reason);
         }
         if self.waiting.end_behind(id) {
             return;

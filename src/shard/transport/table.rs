@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::admissions::Admissions;
 use super::errand::Connecting;
@@ -55,6 +55,8 @@ pub(super) struct Bounds {
     pub(super) idle_timeout: u32,
     pub(super) head_timeout: u32,
     pub(super) close_timeout: u32,
+    /// The kernel's, and of its accuracy.
+    pub(super) send_timeout: Duration,
 }
 
 /// A connection that is no socket yet.
@@ -121,6 +123,7 @@ impl Transport {
             idle_timeout: ceil_seconds(limits.idle_timeout),
             head_timeout: ceil_seconds(limits.head_timeout),
             close_timeout: ceil_seconds(limits.close_timeout),
+            send_timeout: limits.send_timeout,
         };
         Self {
             arriving: Table::default(),

@@ -144,7 +144,12 @@ impl<A: Send + Sync + 'static> Builder<A> {
     }
 
     /// Lets other processes listen at the same address and take their share of the clients, for
-    /// a restart without a gap. Default false: a second server is told that the address is taken.
+    /// a restart without a gap: start the new server, and then stop the old one. Default false: a
+    /// second server is told that the address is taken.
+    ///
+    /// A server that stops then leaves new clients to the other one for a second before it closes
+    /// anything: who has begun to connect is served, and who begins is ignored and repeats it by
+    /// itself a second later, as TCP does. Nobody is refused or cut off.
     pub fn reuse_port(mut self, reuse_port: bool) -> Self {
         self.reuse_port = reuse_port;
         self
@@ -222,7 +227,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
             bind(shards)?
         };
         let addresses = start::addresses(&listeners);
-        let config = Config::for_kernel(&abilities);
+        let config = Config { shares_address: self.reuse_port, ..Config::for_kernel(&abilities) };
         let limits = self.limits.fit(io::ceiling::free_memory(), shards);
         let running = start::start(Plan {
             mounts: self.mounts,

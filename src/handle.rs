@@ -85,9 +85,11 @@ impl Handle {
     }
 
     /// Closes all sockets (code 1012, service restart), lets their channels terminate, and ends.
-    /// Returns at once; [`Running::join`](crate::Running::join) waits for it. What does not end by itself is dropped after
-    /// [`terminate_timeout`](crate::Limits::terminate_timeout) and
-    /// [`close_timeout`](crate::Limits::close_timeout).
+    /// Returns at once; [`Running::join`](crate::Running::join) waits for it. New clients are refused from here on, and
+    /// what does not end by itself is dropped after
+    /// [`terminate_timeout`](crate::Limits::terminate_timeout),
+    /// [`close_timeout`](crate::Limits::close_timeout) and a second. With
+    /// [`reuse_port`](crate::Builder::reuse_port) it begins a second later, three at most.
     pub fn shutdown(&self) {
         self.shared.stop();
     }

@@ -39,6 +39,9 @@ pub(crate) struct Config {
     /// Whether connections are direct descriptors, in the ring's table instead of the process'.
     /// Default false; see `kernel::Abilities`.
     pub(crate) direct_descriptors: bool,
+    /// Whether other processes may listen at the same address, so that clients can be left to them.
+    /// Default false.
+    pub(crate) shares_address: bool,
     /// Accepts under way at a time, at most 256. Default 64: so many clients come with one wake-up.
     pub(crate) accepts: usize,
     /// How long a ring stays that nobody needs. Default 5 s: to set one up takes less than a
@@ -57,6 +60,7 @@ impl Default for Config {
             buffer_size: 2 << 10,
             incremental_buffers: false,
             direct_descriptors: false,
+            shares_address: false,
             accepts: 64,
             spare_ring_stays: Duration::from_secs(5),
         }

@@ -288,8 +288,6 @@ fn read(path: &str) -> Option<String> {
 
 const OLDEST: (u32, u32) = (6, 1);
 
-/// How long memory is waited for at the start.
-
 /// What our rings submit.
 const OPERATIONS: [(&str, u8); 7] = [
     ("ACCEPT", opcode::Accept::CODE),

@@ -21,6 +21,7 @@ mod operation;
 mod slots;
 mod sockets;
 mod trouble;
+mod turning_away;
 
 mod doorbell;
 pub(crate) mod listener;
@@ -107,7 +108,11 @@ pub(crate) trait Io {
     /// when its last completion has come.
     fn close(&mut self, id: ConnectionId);
 
-    /// Takes no further clients.
+    /// Leaves new clients to other processes that listen at the address; who has begun to connect is
+    /// still accepted. False: there are none, or they can't be left to them.
+    fn turn_away(&mut self) -> bool;
+
+    /// Takes no further clients. Who has begun to connect is cut off.
     fn stop_accepting(&mut self);
 
     /// For tests that look for leaks.

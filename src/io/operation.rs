@@ -65,6 +65,23 @@ impl Operation {
         Self(entry.flags(Flags::SKIP_SUCCESS).user_data(token.pack()))
     }
 
+    /// Says how many hops a direct connection's packets must have left. Done when it is submitted;
+    /// completes only if it fails.
+    pub(super) fn set_hops(
+        slot: u32,
+        generation: u32,
+        option: HopOption,
+        hops: &'static libc::c_int,
+    ) -> Self {
+        let token = Token { kind: Kind::Hops, tag: 0, slot, stamp: generation };
+        let HopOption { level, name } = option;
+        let value = (&raw const *hops).cast();
+        let length = size_of::<libc::c_int>() as u32;
+        let fd = types::Fixed(slot);
+        let set = opcode::SetSockOpt::new(fd, level as u32, name as u32, value, length).build();
+        Self(set.flags(Flags::FIXED_FILE | Flags::SKIP_SUCCESS).user_data(token.pack()))
+    }
+
     /// Completes whenever the doorbell's eventfd is written, until the kernel ends it.
     pub(super) fn hear(doorbell: &OwnedFd) -> Self {
         let token = Token { kind: Kind::Doorbell, tag: 0, slot: 0, stamp: 0 };
@@ -118,6 +135,13 @@ impl Lending {
     }
 }
 
+/// The option of one family that says how many hops a packet must have left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HopOption {
+    pub(super) level: libc::c_int,
+    pub(super) name: libc::c_int,
+}
+
 /// What an operation carries through the kernel: `kind, tag, slot, stamp` from the top bit down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Token {
@@ -140,6 +164,7 @@ pub(super) enum Kind {
     Close,
     Cancel,
     Doorbell,
+    Hops,
 }
 
 impl Token {
@@ -164,6 +189,7 @@ impl Token {
             6 => Kind::Close,
             7 => Kind::Cancel,
             8 => Kind::Doorbell,
+            9 => Kind::Hops,
             _ => panic!("a completion of no operation of ours: {user_data:#x}"),
         };
         Self {
@@ -196,6 +222,7 @@ mod tests {
             Kind::Close,
             Kind::Cancel,
             Kind::Doorbell,
+            Kind::Hops,
         ];
         for kind in kinds {
             for (tag, slot, stamp) in [(0, 0, 0), (255, (1 << 20) - 1, u32::MAX), (7, 77, 777)] {

@@ -42,6 +42,7 @@ use super::patience::{self, with_patience};
 use super::ring::{Ring, USUAL};
 use super::send::Batch;
 use super::trouble::{Troubles, is_of_one_client};
+use super::turning_away::{HopOptions, hear, turn_away};
 use super::{Completion, Config, ConnectionId, Error, Io, Rest, Unsent};
 
 /// A shard's rings, and its listener.
@@ -51,6 +52,8 @@ pub(crate) struct Rings {
     peers: Peers,
     /// `None` after `stop_accepting`.
     listener: Option<TcpListener>,
+    /// How the listener turns clients away, if it does. Those who come of it have to hear first.
+    turned_away: Option<HopOptions>,
     /// Accepting rests until then, because it failed.
     accepting_rests_until: Option<Instant>,
     growth: Growth,
@@ -90,6 +93,7 @@ impl Rings {
             rings: vec![first],
             peers: Peers::new(config.accepts),
             listener: Some(listener),
+            turned_away: None,
             accepting_rests_until: None,
             doorbell,
             now: Instant::now(),
@@ -253,6 +257,9 @@ impl Rings {
                 }
                 ring.sockets.accepted(slot, completion);
                 ring.slots.open_slot(slot);
+                if let Some(options) = self.turned_away {
+                    hear(ring, slot, stamp, options);
+                }
                 ring.arm(slot, stamp);
                 ring.slots.end(slot, Kind::Accept);
                 Some(News::Accepted { id, peer })
@@ -262,6 +269,8 @@ impl Rings {
                 ring.slots.end(slot, Kind::Writable);
                 ring.is_open(id).then_some(News::Writable { id })
             }
+            // A connection that goes on hearing nothing, and is closed for it in time.
+            Kind::Hops => None,
             Kind::Shutdown | Kind::Close => {
                 ring.slots.end(slot, kind);
                 None
@@ -461,6 +470,19 @@ impl Io for Rings {
         ring.slots.close_slot(slot);
         let socket = ring.sockets.release(slot);
         ring.push(&Operation::close(socket, slot, stamp));
+    }
+
+    fn turn_away(&mut self) -> bool {
+        let Some(listener) = self.listener.as_ref().filter(|_| self.config.shares_address) else {
+            return false;
+        };
+        match turn_away(listener) {
+            Ok(options) => self.turned_away = Some(options),
+            Err(error) => {
+                tracing::warn!(%error, "those who are just connecting will be cut off");
+            }
+        }
+        self.turned_away.is_some()
     }
 
     fn stop_accepting(&mut self) {

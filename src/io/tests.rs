@@ -682,6 +682,39 @@ fn stop_accepting_refuses_further_clients_and_keeps_the_others() {
     assert_eq!(server.rings.taken_slots(), 0);
 }
 
+/// Whose handshake ends after clients were turned away has a connection that hears him.
+#[test]
+fn who_is_connecting_when_others_are_turned_away_is_heard() {
+    for config in with_each_kind(&Config { shares_address: true, ..small() }) {
+        for (address, host) in [("127.0.0.1:0", "127.0.0.1"), ("[::]:0", "127.0.0.1")] {
+            let address = address.parse().unwrap();
+            let options = Options { reuse_port: true, ..Options::default() };
+            let listener = listener::bind(address, 1, &options).unwrap().remove(0);
+            // A handshake goes on until the client has sent something.
+            defer_accept(&listener);
+            let mut server = Server::of(listener, config.clone());
+            let mut client = TcpStream::connect((host, server.address.port())).unwrap();
+            server.turn();
+            assert!(server.accepted.is_empty());
+            assert!(server.rings.turn_away());
+            client.write_all(b"first").unwrap();
+            let (id, _) = server.accept();
+            client.write_all(b"second").unwrap();
+            server.until(|server| server.received(id) == b"firstsecond");
+            assert_eq!(server.failed, 0);
+        }
+    }
+}
+
+fn defer_accept(listener: &TcpListener) {
+    let seconds: libc::c_int = 10;
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT);
+    let (value, length) = ((&raw const seconds).cast(), size_of_val(&seconds) as u32);
+    let socket = std::os::fd::AsRawFd::as_raw_fd(listener);
+    // SAFETY: `value` points at the four bytes this option has.
+    assert_eq!(unsafe { libc::setsockopt(socket, level, name, value, length) }, 0);
+}
+
 #[test]
 fn accepting_goes_on_after_it_failed() {
     let address = "127.0.0.1:0".parse().unwrap();

@@ -40,6 +40,7 @@ mod local;
 
 pub(crate) mod chores;
 mod clock;
+mod closing;
 
 pub(crate) mod blocking;
 mod pace;
@@ -68,6 +69,7 @@ use crate::telemetry::{Event, Held, Telemetry};
 use channels::{Channels, Hub, Mount, Spent};
 use chores::Chores;
 use clock::{Clock, later};
+use closing::Closing;
 use core::Core;
 use lines::{Bounds, Lines, Unsettled};
 use links::{Here, Inbox, Interest, Links, Mesh, OwnInterest, Parcel, Shared, Woken};
@@ -87,6 +89,8 @@ pub(crate) struct Shard<I> {
     telemetry: Telemetry,
     /// How long what ends may take, when the server does.
     patience: Duration,
+    /// The server is to end, and the listener is about to be closed.
+    closing: Option<Closing>,
     /// Something is left in the queues, or was about to be put there.
     has_mail: bool,
     parcels: Vec<Parcel>,
@@ -156,6 +160,7 @@ impl<I: Io> Shard<I> {
             inbox,
             telemetry,
             patience: limits.terminate_timeout.saturating_add(limits.close_timeout),
+            closing: None,
             has_mail: false,
             parcels: Vec::new(),
             woken: Vec::new(),
@@ -253,7 +258,12 @@ impl<I: Io> Shard<I> {
             let Core { transport, hub } = &mut *core;
             match completion {
                 Completion::Received { .. } => unreachable!("just looked at"),
-                Completion::Accepted { id, peer } => transport.accepted(hub, id, peer),
+                Completion::Accepted { id, peer } => {
+                    if let Some(closing) = &mut self.closing {
+                        closing.accepted(hub.clock.now());
+                    }
+                    transport.accepted(hub, id, peer);
+                }
                 Completion::AcceptFailed { error, is_news } => {
                     self.telemetry.tell(Event::AcceptFailed { error, is_news });
                 }
@@ -314,13 +324,18 @@ impl<I: Io> Shard<I> {
         self.has_mail |= !self.inbox.is_empty() || !core.hub.links.is_idle();
     }
 
-    /// Closes everybody, once, when the server is to end.
+    /// When the server is to end: closes the listener and then everybody, once.
     fn begin_drain(&mut self) {
         let mut core = self.local.core.borrow_mut();
         let Core { transport, hub } = &mut *core;
-        if transport.draining().is_none() && self.local.shared.is_stopping() {
+        if transport.draining().is_some() || !self.local.shared.is_stopping() {
+            return;
+        }
+        let now = hub.clock.now();
+        let closing = self.closing.get_or_insert_with(|| Closing::new(self.io.turn_away(), now));
+        if closing.until() <= now {
             self.io.stop_accepting();
-            transport.drain(hub);
+            transport.drain(hub, closing.is_patient());
         }
     }
 
@@ -344,14 +359,16 @@ impl<I: Io> Shard<I> {
             || !self.local.here.woken.borrow().is_empty();
         let tick = transport.next_tick(&hub.clock);
         let look = transport.next_look(hub);
-        let until = hub.channels.next_instant().into_iter().chain(tick).chain(look);
-        let until = until.chain(hub.next_ease()).min();
         let is_draining = transport.draining().is_some();
+        let closes = self.closing.as_ref().filter(|_| !is_draining).map(Closing::until);
+        let instants = [hub.channels.next_instant(), hub.next_ease(), tick, look, closes];
+        let until = instants.into_iter().flatten().min();
         let was_left = Cell::new(false);
         let (inbox, shared, links) = (&self.inbox, &self.local.shared, &hub.links);
+        let knows_of_stop = self.closing.is_some();
         let is_idle = || {
             let is_idle =
-                inbox.is_empty() && links.is_idle() && (is_draining || !shared.is_stopping());
+                inbox.is_empty() && links.is_idle() && (knows_of_stop || !shared.is_stopping());
             was_left.set(!is_idle);
             is_idle
         };

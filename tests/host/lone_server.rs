@@ -62,6 +62,13 @@ impl LoneServer {
 }
 
 impl LoneServer {
+    /// Shuts it down, and waits for its end.
+    pub(crate) fn stop(mut self) {
+        self.actor.tell("stop");
+        assert_eq!(self.actor.hear(), "stopped");
+        self.actor.end();
+    }
+
     /// Stops the process where it is, or lets it go on.
     pub(crate) fn signal(&self, signal: &str) {
         self.actor.signal(signal);
@@ -74,19 +81,20 @@ pub(crate) struct Setup {
     pub(crate) shards: usize,
     /// Its clients' `idle_timeout`, in seconds.
     pub(crate) idle: u64,
+    pub(crate) reuse_port: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { addr, shards: 1, idle: 600 }
+        Self { addr, shards: 1, idle: 600, reuse_port: false }
     }
 }
 
 impl Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { addr, shards, idle } = self;
-        write!(f, "{addr} {shards} {idle}")
+        let Self { addr, shards, idle, reuse_port } = self;
+        write!(f, "{addr} {shards} {idle} {reuse_port}")
     }
 }
 
@@ -95,12 +103,13 @@ impl FromStr for Setup {
 
     fn from_str(words: &str) -> Result<Self, ()> {
         let words: Vec<_> = words.split(' ').collect();
-        let [addr, shards, idle] = words[..] else { return Err(()) };
+        let [addr, shards, idle, reuse_port] = words[..] else { return Err(()) };
         let number = |word: &str| word.parse().map_err(drop);
         Ok(Self {
             addr: addr.parse().map_err(drop)?,
             shards: number(shards)? as usize,
             idle: number(idle)?,
+            reuse_port: reuse_port.parse().map_err(drop)?,
         })
     }
 }
@@ -115,7 +124,9 @@ pub(crate) fn play() -> bool {
     tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
     // Not by `Server::start`, which has no word for why it failed.
     let limits = Limits { idle_timeout: Duration::from_secs(setup.idle), ..Limits::default() };
-    let endpoint = app::endpoint().limits(limits).listen(setup.addr).shards(setup.shards);
+    let Setup { addr, shards, reuse_port, .. } = setup;
+    let endpoint =
+        app::endpoint().limits(limits).listen(addr).shards(shards).reuse_port(reuse_port);
     let running = match endpoint.start() {
         Ok(running) => running,
         Err(error) => {
@@ -130,6 +141,11 @@ pub(crate) fn play() -> bool {
         let count = match actor::hear().as_str() {
             "connections" => sum(|shard| shard.connections),
             "accepts failed" => sum(|shard| shard.accepts_failed),
+            "stop" => {
+                drop(running);
+                actor::say("stopped");
+                return true;
+            }
             "idle" => sum(|shard| shard.idle),
             "complaints" => log.count("can't accept clients"),
             "resident bytes" => resident_bytes(),

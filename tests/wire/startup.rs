@@ -1,12 +1,14 @@
 //! Where a server listens, and what it says when it can't.
 
-use std::net::{Ipv6Addr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{Ipv6Addr, TcpListener, TcpStream};
 
 use serde_json::json;
 use simurgh::testing::{Client, Server};
 use simurgh::{Builder, Endpoint, Error};
 
 use crate::app::{self, App, Room, Visitor};
+use crate::support::Raw;
 
 fn error<A: Send + Sync + 'static>(endpoint: Builder<A>) -> Error {
     endpoint.start().map(|_| ()).expect_err("it can't start")
@@ -132,4 +134,15 @@ fn two_endpoints_in_one_process_know_nothing_of_each_other() {
     }
     drop(clients);
     second.await_rest();
+}
+
+/// A client who does not answer the Close holds it up for as long as he may. New ones need not wait.
+#[test]
+fn while_a_server_stops_new_clients_are_refused_at_once() {
+    let server = app::start(&App::default());
+    let mut stubborn = Raw::open(server.addr(0));
+    server.handle().shutdown();
+    assert_eq!(stubborn.frame().payload, 1012u16.to_be_bytes());
+    let refused = TcpStream::connect(server.addr(0)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }

@@ -84,6 +84,10 @@ impl Io for Sockets {
 
     fn close(&mut self, _: ConnectionId) {}
 
+    fn turn_away(&mut self) -> bool {
+        false
+    }
+
     fn stop_accepting(&mut self) {}
 
     #[cfg(feature = "testing")]

@@ -101,7 +101,7 @@ fn a_socket_that_never_becomes_writable_ends_all_the_same() {
 }
 
 /// A client whose actor has a callback waiting at a gate, or waits in `terminate`.
-fn waiting(world: &mut World, in_terminate: bool) -> Client {
+pub(super) fn waiting(world: &mut World, in_terminate: bool) -> Client {
     let mut client = world.connect(0, Version::V2);
     let gate = in_terminate.then_some("gate");
     client.join("actor:1", json!({ "terminate_gate": gate }));
@@ -171,65 +171,6 @@ fn timers_are_due_on_time_and_end_with_their_channel() {
     client.take();
     world.pass(Duration::from_secs(5));
     assert_eq!(client.take(), []);
-}
-
-#[test]
-fn a_drain_closes_everybody_and_ends_when_they_have_answered() {
-    for shards in [1, 4] {
-        let mut world = World::new(shards);
-        let mut clients: Vec<_> =
-            (0..shards).map(|shard| world.join(shard, Version::V2, "actor:1")).collect();
-        let half_way = world.dial(0, Version::V2);
-        world.run();
-        world.handle().shutdown();
-        world.run();
-        assert!(half_way.is_closed(), "he has not even asked");
-        assert_eq!(world.app.take_log().len(), 2 * shards);
-        let late = world.dial(0, Version::V2);
-        world.run();
-        assert!(late.pipe.borrow().id.is_none(), "nobody is accepted any more");
-        assert!(!world.has_ended());
-        for client in &mut clients {
-            client.read();
-            assert_eq!(client.close_code, Some(1012));
-            client.close();
-        }
-        world.run();
-        assert!(world.has_ended());
-    }
-}
-
-#[test]
-fn who_is_accepted_while_the_server_drains_is_closed_at_once() {
-    let mut world = World::new(1);
-    let mut client = world.join(0, Version::V2, "actor:1");
-    world.kernel(0).accepts_late = true;
-    world.handle().shutdown();
-    world.run();
-    let mut late = world.dial(0, Version::V2);
-    late.upgrade("/socket", "");
-    world.run();
-    assert!(late.is_closed());
-    assert_eq!(late.pipe.borrow().outbound, b"");
-    assert_eq!(world.counts(0).connections, 1);
-    client.close();
-    world.run();
-    assert!(world.has_ended());
-}
-
-#[test]
-fn a_drain_waits_for_nobody_for_long() {
-    let mut world = World::new(2);
-    let mut stubborn = waiting(&mut world, false);
-    let silent = world.join(1, Version::V2, "actor:1");
-    world.handle().shutdown();
-    world.pass(Duration::from_secs(4));
-    assert!(!world.has_ended());
-    stubborn.close();
-    world.pass(Duration::from_secs(3));
-    assert!(stubborn.is_closed() && silent.is_closed() && world.has_ended());
-    let log = world.app.take_log();
-    assert_eq!(log, ["actor:1 terminated: Draining", "actor:1 dropped", "actor:1 dropped"]);
 }
 
 const SECOND: Duration = Duration::from_secs(1);

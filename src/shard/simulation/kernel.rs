@@ -122,6 +122,8 @@ pub(super) struct Kernel {
     pub(super) is_flooded: bool,
     /// The last turn has got everything there was.
     told_all: bool,
+    /// Another server may listen at the address.
+    pub(super) shares_address: bool,
     is_accepting: bool,
     /// Accepts that were under way when accepting stopped still find their clients.
     pub(super) accepts_late: bool,
@@ -158,6 +160,7 @@ impl Kernel {
             enough: None,
             is_flooded: false,
             told_all: true,
+            shares_address: false,
             is_accepting: true,
             accepts_late: false,
             batches: 0,
@@ -422,6 +425,10 @@ impl Io for SimulatedIo {
         // The next client gets this very slot.
         kernel.free.push(id.slot());
         kernel.void.push(id);
+    }
+
+    fn turn_away(&mut self) -> bool {
+        self.kernel.borrow().shares_address
     }
 
     fn stop_accepting(&mut self) {

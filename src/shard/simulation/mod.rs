@@ -29,6 +29,7 @@ mod owing;
 mod sending;
 mod silence;
 mod slices;
+mod stopping;
 mod storm;
 mod strangers;
 mod unfinished;

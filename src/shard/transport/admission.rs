@@ -7,9 +7,10 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
+use super::requests::unavailable;
 use super::table::{Arriving, Leaving, Stage, Step, Transport};
 use crate::io::ConnectionId;
-use crate::message::{EndReason, Response};
+use crate::message::EndReason;
 use crate::protocol::http::Afterwards;
 use crate::shard::channels::Hub;
 use crate::shard::lines::Place;
@@ -28,7 +29,7 @@ impl Transport {
         let deadline = begun + self.bounds.head_timeout;
         let place = if self.admit(hub) {
             let stage = Stage::Head(self.unfinished.await_head(id));
-            self.arrive(Arriving { id, peer, deadline, stage })
+            self.arrive(Arriving { id, peer, deadline, was_answered: false, stage })
         } else {
             hub.telemetry.tell(Event::ConnectionRefused { peer });
             if self.admissions.refused >= MAX_REFUSED {
@@ -73,11 +74,10 @@ impl Transport {
         true
     }
 
-    /// Tells a client for whom there is no room so, now that it asks for something. What it asks
-    /// for is not looked at.
+    /// Tells a client so for whom there is no room, or no server any more, when it asks for
+    /// something. What it asks for is not looked at.
     pub(super) fn turn_away(&mut self, hub: &mut Hub, id: ConnectionId) {
-        let response = Response::new(503).header("retry-after", RETRY_AFTER);
-        self.answer(hub, id, &response, false, Afterwards::Close);
+        self.answer(hub, id, &unavailable(), false, Afterwards::Close);
     }
 
     /// Somebody stands aside on his way out.
@@ -91,6 +91,3 @@ impl Transport {
 /// answers thousands a second; whoever asks nothing has
 /// [`head_timeout`](crate::Limits::head_timeout).
 const MAX_REFUSED: usize = 1_024;
-
-/// Seconds. Places come free one by one, so later is not better; sooner is only more load.
-const RETRY_AFTER: &str = "10";

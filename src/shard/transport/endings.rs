@@ -106,7 +106,10 @@ impl Transport {
     }
 
     /// Closes everybody, once. Who was accepted too late to be among them is closed then and there.
-    pub(crate) fn drain(&mut self, hub: &mut Hub) {
+    ///
+    /// What was asked is answered; and if the server `is_patient` with those who have only just come,
+    /// so is what they are about to ask.
+    pub(crate) fn drain(&mut self, hub: &mut Hub, is_patient: bool) {
         self.draining = Some(hub.clock.now());
         let places: Vec<_> = hub.lines.places().collect();
         for (line, place) in places {
@@ -114,10 +117,33 @@ impl Transport {
             match place {
                 Place::Open(_) => self.end(hub, id, EndReason::Draining),
                 Place::Leaving(place) if self.leaving[place as usize].step != Step::Refuse => {}
+                Place::Arriving(place) if self.is_to_be_answered(place, is_patient) => {
+                    self.await_last_request(hub, place);
+                }
+                Place::Arriving(place) if !self.arriving[place as usize].awaits_request() => {
+                    self.turn_away(hub, id);
+                }
                 Place::Arriving(_) | Place::Leaving(_) => self.drop_connection(hub, id),
                 Place::Empty => unreachable!("whoever is there has a place"),
             }
         }
+    }
+
+    /// Whether the request of a client is still to be answered, now that the server ends.
+    fn is_to_be_answered(&self, place: u32, is_patient: bool) -> bool {
+        let arriving = &self.arriving[place as usize];
+        let id = arriving.id;
+        let has_begun = || self.unfinished.kept_bytes(id) > 0 || self.waiting.has(id);
+        arriving.awaits_request() && (has_begun() || (is_patient && !arriving.was_answered))
+    }
+
+    /// Waits for a request as for a Close, and no longer.
+    fn await_last_request(&mut self, hub: &mut Hub, place: u32) {
+        let Self { arriving, deadlines, bounds, .. } = self;
+        let arriving = &mut arriving[place as usize];
+        let latest = hub.clock.seconds_begun() + bounds.close_timeout;
+        arriving.deadline = arriving.deadline.min(latest);
+        deadlines.insert(arriving.id, hub.clock.seconds(), arriving.deadline);
     }
 
     /// Closes the oldest of the unfinished while they have too many bytes.

@@ -129,7 +129,7 @@ impl Transport {
                 return Read::Over(Goodbye::None);
             }
         };
-        let (is_head, afterwards) = (head.method == "HEAD", head.afterwards());
+        let (is_head, afterwards) = (head.method == "HEAD", self.afterwards(&head));
         let handled = self.handle(hub, id, &head, &rest[..size], requests.peer);
         requests.position += size;
         requests.begun = None;
@@ -213,6 +213,9 @@ impl Transport {
         if head.method != "GET" {
             return Handled::Answer(Response::new(400));
         }
+        if self.draining.is_some() {
+            return Handled::Last(unavailable());
+        }
         let Ok(mut params) = http::decode_query(head.query) else {
             return Handled::Answer(Response::new(400));
         };
@@ -240,8 +243,13 @@ impl Transport {
             encoding,
             upgrade: http::check_upgrade(head),
             peer,
-            afterwards: head.afterwards(),
+            afterwards: self.afterwards(head),
         })))
+    }
+
+    /// What becomes of a connection when this request is answered.
+    fn afterwards(&self, head: &http::Head<'_>) -> Afterwards {
+        if self.draining.is_some() { Afterwards::Close } else { head.afterwards() }
     }
 
     /// A request that is for no mount.
@@ -266,7 +274,7 @@ impl Transport {
             handle: route.handle.clone(),
             request: to_request(head, bytes, peer),
             is_head: head.method == "HEAD",
-            afterwards: head.afterwards(),
+            afterwards: self.afterwards(head),
         }))
     }
 
@@ -290,7 +298,8 @@ impl Transport {
             self.leave(hub, id, Step::Shutdown, &Stop::Closed);
         } else if let Some(Place::Arriving(place)) = hub.lines.place(id.into()) {
             let deadline = hub.clock.seconds_begun() + self.bounds.head_timeout;
-            self.arriving[place as usize].deadline = deadline;
+            let arriving = &mut self.arriving[place as usize];
+            (arriving.deadline, arriving.was_answered) = (deadline, true);
             self.await_request(place);
         }
     }
@@ -313,6 +322,14 @@ impl Transport {
         });
     }
 }
+
+/// There is no room, or no server any more.
+pub(super) fn unavailable() -> Response {
+    Response::new(503).header("retry-after", RETRY_AFTER)
+}
+
+/// Seconds. Places come free one by one, so later is not better; sooner is only more load.
+const RETRY_AFTER: &str = "10";
 
 /// The path variables of a request that is for this mount, as they were sent: `c%2Fd` is no slash.
 fn match_mount<'m>(

@@ -65,6 +65,8 @@ pub(super) struct Arriving {
     pub(super) peer: SocketAddr,
     /// By when its request must be whole, in the shard's seconds.
     pub(super) deadline: u32,
+    /// An answer has been given, and this is about the next request.
+    pub(super) was_answered: bool,
     pub(super) stage: Stage,
 }
 

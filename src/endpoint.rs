@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::config::Limits;
 use crate::error::Error;
 use crate::io::ceiling::{Ceiling, Means};
+use crate::io::gate::Gate;
 use crate::io::{self, Config, kernel, listener};
 use crate::message::{PlainRoute, Request, Response, segments};
 use crate::mount::{Mount, NewMount};
@@ -227,6 +228,9 @@ impl<A: Send + Sync + 'static> Builder<A> {
             bind(shards)?
         };
         let addresses = start::addresses(&listeners);
+        let is_ours_alone = !self.reuse_port && !self.port_per_shard;
+        let gate = if is_ours_alone { Gate::new(&listeners) } else { Ok(Gate::default()) };
+        let gate = gate.map_err(|source| Error::Listen { address, source })?;
         let config = Config { shares_address: self.reuse_port, ..Config::for_kernel(&abilities) };
         let limits = self.limits.fit(io::ceiling::free_memory(), shards);
         let running = start::start(Plan {
@@ -236,6 +240,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
             listeners,
             cpus: cpus.iter().copied().map(Some).collect(),
             config: config.clone(),
+            gate,
         })?;
         let ceiling = Ceiling::of(&Means::probe(&limits, &config, &abilities, shards));
         tracing::info!(address = %addresses[0], shards, ?cpus, %ceiling, "started");

@@ -24,6 +24,7 @@ mod trouble;
 mod turning_away;
 
 mod doorbell;
+pub(crate) mod gate;
 pub(crate) mod listener;
 mod thread;
 

@@ -36,6 +36,7 @@ use super::accept::Peers;
 use super::buffers::Filled;
 use super::doorbell::Doorbell;
 use super::ebb::{Ebb, MANY_CONNECTIONS, give_memory_back};
+use super::gate::{Gate, Why};
 use super::growth::Growth;
 use super::operation::{Kind, Lending, Operation, Token};
 use super::patience::{self, with_patience};
@@ -52,6 +53,9 @@ pub(crate) struct Rings {
     peers: Peers,
     /// `None` after `stop_accepting`.
     listener: Option<TcpListener>,
+    /// Where this shard stands aside when it can't accept, and by which number.
+    gate: Option<(Arc<Gate>, usize)>,
+    stands_aside: bool,
     /// How the listener turns clients away, if it does. Those who come of it have to hear first.
     turned_away: Option<HopOptions>,
     /// Accepting rests until then, because it failed.
@@ -93,6 +97,8 @@ impl Rings {
             rings: vec![first],
             peers: Peers::new(config.accepts),
             listener: Some(listener),
+            gate: None,
+            stands_aside: false,
             turned_away: None,
             accepting_rests_until: None,
             doorbell,
@@ -112,12 +118,29 @@ impl Rings {
         Ok(rings)
     }
 
+    /// Stands aside at this gate, as the shard with this number, while it can't accept.
+    pub(crate) fn behind(mut self, gate: Arc<Gate>, shard: usize) -> Self {
+        self.gate = Some((gate, shard));
+        self
+    }
+
+    /// Leaves new clients to other shards while there is no accept under way.
+    fn stand_aside_if_full(&mut self) {
+        let is_full = self.peers.lent() == 0 && self.listener.is_some();
+        if is_full != std::mem::replace(&mut self.stands_aside, is_full)
+            && let Some((gate, shard)) = &self.gate
+        {
+            gate.set(*shard, Why::Full, is_full);
+        }
+    }
+
     /// What is to be done before the shard may sleep. False: there is more to do.
     fn prepare_to_rest(&mut self) -> bool {
         self.return_lent();
         // A slot that was freed since the last turn may be what accepting waits for, and a ring that
         // nobody needs is not to be slept with for ever.
         self.accept_more();
+        self.stand_aside_if_full();
         let is_smaller = self.take_down();
         if self.ebb.is_over(self.open_connections(), self.now) {
             self.settle_down();
@@ -330,6 +353,15 @@ impl Rings {
     }
 }
 
+impl Drop for Rings {
+    fn drop(&mut self) {
+        // The gate may have it open too, and nobody is accepted any more.
+        if let Some(listener) = &self.listener {
+            let _ = socket2::SockRef::from(listener).shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
 impl Io for Rings {
     fn now(&self) -> Instant {
         self.now
@@ -343,6 +375,7 @@ impl Io for Rings {
         self.now = Instant::now();
         self.return_lent();
         self.accept_more();
+        self.stand_aside_if_full();
         self.take_down();
         self.has_all = true;
         for ring in &mut self.rings {

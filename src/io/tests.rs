@@ -706,6 +706,48 @@ fn who_is_connecting_when_others_are_turned_away_is_heard() {
     }
 }
 
+/// Clients are dealt out by chance, so one of the two is full before the other. It has room again
+/// when some have gone.
+#[test]
+fn who_is_full_leaves_clients_to_who_is_not() {
+    let config = Config { max_connections: 50, ..small() };
+    let address = "127.0.0.1:0".parse().unwrap();
+    let listeners = listener::bind(address, 2, &Options::default()).unwrap();
+    let gate = Arc::new(gate::Gate::new(&listeners).unwrap());
+    let servers = listeners.into_iter().enumerate();
+    let mut servers: Vec<_> = servers
+        .map(|(shard, listener)| {
+            let mut server = Server::of(listener, config.clone());
+            server.rings = server.rings.behind(gate.clone(), shard);
+            server
+        })
+        .collect();
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        while servers.iter().map(|server| server.rings.open_connections()).sum::<usize>() < 100 {
+            clients.push(servers[0].connect());
+            let accepted = |servers: &[Server]| -> usize {
+                servers.iter().map(|server| server.accepted.len()).sum()
+            };
+            let before = accepted(&servers);
+            let deadline = Instant::now() + PATIENCE;
+            while accepted(&servers) == before {
+                assert!(Instant::now() < deadline, "one waits at a shard that is full");
+                servers.iter_mut().for_each(Server::turn);
+            }
+            servers.iter_mut().for_each(Server::turn);
+        }
+        // All of one, and he alone is taken: the other stays full.
+        for (id, _) in std::mem::take(&mut servers[1].accepted) {
+            servers[1].rings.close(id);
+        }
+        servers[1].until(|server| {
+            server.rings.open_connections() == 0 && server.rings.accepts_under_way() > 0
+        });
+        servers[1].turn();
+    }
+}
+
 fn defer_accept(listener: &TcpListener) {
     let seconds: libc::c_int = 10;
     let (level, name) = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT);

@@ -10,6 +10,7 @@ use super::watch::Watch;
 use super::{Blueprint, Next, Parts, Shard};
 use crate::config::Limits;
 use crate::error::Error;
+use crate::io::gate::Gate;
 use crate::io::{self, Config, Doorbell, Rings, ShardThread};
 use crate::message::PlainRoute;
 
@@ -23,6 +24,8 @@ pub(crate) struct Plan {
     /// The CPU of each shard.
     pub(crate) cpus: Vec<Option<usize>>,
     pub(crate) config: Config,
+    /// Where a shard that can't take clients stands aside.
+    pub(crate) gate: Gate,
 }
 
 /// Shards that run.
@@ -40,7 +43,9 @@ pub(crate) fn start(plan: Plan) -> Result<Shards, Error> {
     let free: Vec<_> = all.iter().copied().filter(|cpu| !used.contains(cpu)).collect();
     let blocking_cpus = if free.is_empty() { all } else { free };
     let (shared, parts) = assemble(shards, &plan.limits, &plan.routes, blocking_cpus.clone())?;
-    let watch = Watch::start(shared.remotes.clone(), blocking_cpus).map_err(Error::Watch)?;
+    let gate = Arc::new(plan.gate);
+    let watch = Watch::start(shared.remotes.clone(), gate.clone(), blocking_cpus);
+    let watch = watch.map_err(Error::Watch)?;
 
     let mut running = Shards { shared: shared.clone(), threads: Vec::new(), _watch: watch };
     let (ready, readiness) = mpsc::channel();
@@ -49,7 +54,8 @@ pub(crate) fn start(plan: Plan) -> Result<Shards, Error> {
         let shard = parts.shard;
         let (mounts, ready, config) = (mounts.clone(), ready.clone(), plan.config.clone());
         let name = format!("simurgh-{shard}");
-        let make = move || run(parts, mounts, listener, config, ready);
+        let place = (listener, gate.clone());
+        let make = move || run(parts, mounts, place, config, ready);
         match io::spawn_shard(cpu, &name, make) {
             Ok(thread) => running.threads.push(thread),
             Err(error) => {
@@ -110,7 +116,7 @@ pub(crate) fn assemble(
 async fn run(
     parts: Parts,
     mounts: Arc<[Arc<dyn Blueprint>]>,
-    listener: TcpListener,
+    (listener, gate): (TcpListener, Arc<Gate>),
     config: Config,
     ready: mpsc::Sender<(usize, Result<(), Cause>)>,
 ) {
@@ -120,7 +126,7 @@ async fn run(
     // Should this shard end by a bug of ours, half a server must not go on.
     let _stop = StopAll(shared);
     let rings = match Rings::new(&config, listener, doorbell) {
-        Ok(rings) => rings,
+        Ok(rings) => rings.behind(gate, index),
         Err(error) => {
             let _ = ready.send((index, Err(error.into())));
             return;
@@ -202,7 +208,7 @@ mod tests {
     #[test]
     fn a_panic_of_a_shard_is_behind_the_error() {
         let (shared, _) = assemble(1, &Limits::default(), &Arc::default(), Vec::new()).unwrap();
-        let watch = Watch::start(Vec::new(), io::cpu::allowed()).unwrap();
+        let watch = Watch::start(Vec::new(), Arc::default(), io::cpu::allowed()).unwrap();
         let thread = io::spawn_shard(None, "careless", || async { panic!("with these words") });
         let mut shards = Shards { shared, threads: vec![thread.unwrap()], _watch: watch };
         let error = shards.join().unwrap_err();
@@ -218,6 +224,7 @@ mod tests {
             listeners: vec![TcpListener::bind("127.0.0.1:0").unwrap()],
             cpus: vec![cpu],
             config,
+            gate: Gate::default(),
         }
     }
 

@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::links::Remote;
+use crate::io::gate::{Gate, Why};
 
 /// The thread. It ends when this is dropped.
 pub(crate) struct Watch {
@@ -23,8 +24,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Watches these shards, from one of these CPUs.
-    pub(crate) fn start(remotes: Vec<Arc<Remote>>, cpus: Vec<usize>) -> io::Result<Self> {
+    /// Watches these shards, from one of these CPUs. Who is held up stands aside at the gate.
+    pub(crate) fn start(
+        remotes: Vec<Arc<Remote>>,
+        gate: Arc<Gate>,
+        cpus: Vec<usize>,
+    ) -> io::Result<Self> {
         let (end, ended) = mpsc::channel();
         let thread = thread::Builder::new().name("simurgh-watch".to_owned()).spawn(move || {
             crate::io::cpu::allow(&cpus);
@@ -38,6 +43,7 @@ impl Watch {
                         let held = format!("{} ms", held.as_millis());
                         tracing::warn!(shard, held, "a shard is held up, and its clients wait");
                     }
+                    gate.set(shard, Why::Held, seen.is_held());
                 }
             }
         })?;
@@ -65,6 +71,11 @@ struct Seen {
 }
 
 impl Seen {
+    /// Whether it has been reported, and lasts.
+    fn is_held(&self) -> bool {
+        self.patience > PATIENCE
+    }
+
     /// Says how long a turn has lasted, when that is to be told: at once, and then each time when it
     /// has become twice as long.
     fn look(&mut self, turns: u64, now: Instant) -> Option<Duration> {

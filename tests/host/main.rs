@@ -8,6 +8,7 @@
 
 mod actor;
 mod app;
+mod aside;
 mod crowd;
 mod lone_server;
 mod memory;

@@ -32,7 +32,7 @@ pub(crate) fn play(limits: &Limits, harm: impl Fn(&Scene, &mut Random)) {
     for shards in [1, 4] {
         // Seen only when the scene fails.
         println!("on {shards} shard(s)");
-        let before = Process::now();
+        let before = Process::without_server();
         let app = App::default();
         let server = Server::start(app::endpoint(&app).limits(limits.clone()), shards);
         let calm = CalmClients::come(&server);
@@ -169,6 +169,14 @@ impl Process {
             threads,
             descriptors: list("/proc/self/fd", |it| Ok(it.read_link()?.display().to_string())),
         }
+    }
+
+    /// The same, once nothing is left of a server that was here before: a thread that was waited for
+    /// may still be seen for a moment, and must not be waited for again when this one has ended.
+    fn without_server() -> Self {
+        let threads = || Self::now().threads;
+        until(|| threads().is_empty(), || format!("{:?} are left of others", threads()));
+        Self::now()
     }
 
     /// Waits until the process has again what it had, but for so many eventfds.

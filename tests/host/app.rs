@@ -5,11 +5,9 @@ use std::time::Duration;
 use simurgh::prelude::*;
 use simurgh::{Builder, Limits, Response, Topic};
 
-/// Rooms at `/socket`, `room:*`, whose clients may be silent for as long as a test takes, on a server
-/// that keeps so many bytes for clients if that is said.
-pub(crate) fn endpoint(max_kept_bytes: Option<usize>) -> Builder<()> {
-    let idle_timeout = Duration::from_secs(600);
-    let limits = Limits { idle_timeout, max_kept_bytes, ..Limits::default() };
+/// Rooms at `/socket`, `room:*`, whose clients may be silent for as long as a test takes.
+pub(crate) fn endpoint() -> Builder<()> {
+    let limits = Limits { idle_timeout: Duration::from_secs(600), ..Limits::default() };
     Endpoint::builder(())
         .socket("/socket", |mount| mount.handler::<Visitor>().channel::<Room>("room:*"))
         .get("/", |_| Response::new(200).text("here"))

@@ -82,19 +82,21 @@ pub(crate) struct Setup {
     /// Its clients' `idle_timeout`, in seconds.
     pub(crate) idle: u64,
     pub(crate) reuse_port: bool,
+    /// Bytes that it keeps for its clients; zero for what it takes by itself.
+    pub(crate) kept: usize,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { addr, shards: 1, idle: 600, reuse_port: false }
+        Self { addr, shards: 1, idle: 600, reuse_port: false, kept: 0 }
     }
 }
 
 impl Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { addr, shards, idle, reuse_port } = self;
-        write!(f, "{addr} {shards} {idle} {reuse_port}")
+        let Self { addr, shards, idle, reuse_port, kept } = self;
+        write!(f, "{addr} {shards} {idle} {reuse_port} {kept}")
     }
 }
 
@@ -103,13 +105,14 @@ impl FromStr for Setup {
 
     fn from_str(words: &str) -> Result<Self, ()> {
         let words: Vec<_> = words.split(' ').collect();
-        let [addr, shards, idle, reuse_port] = words[..] else { return Err(()) };
+        let [addr, shards, idle, reuse_port, kept] = words[..] else { return Err(()) };
         let number = |word: &str| word.parse().map_err(drop);
         Ok(Self {
             addr: addr.parse().map_err(drop)?,
             shards: number(shards)? as usize,
             idle: number(idle)?,
             reuse_port: reuse_port.parse().map_err(drop)?,
+            kept: number(kept)? as usize,
         })
     }
 }
@@ -123,8 +126,12 @@ pub(crate) fn play() -> bool {
     let writer = log.clone();
     tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
     // Not by `Server::start`, which has no word for why it failed.
-    let limits = Limits { idle_timeout: Duration::from_secs(setup.idle), ..Limits::default() };
-    let Setup { addr, shards, reuse_port, .. } = setup;
+    let Setup { addr, shards, idle, reuse_port, kept } = setup;
+    let limits = Limits {
+        idle_timeout: Duration::from_secs(idle),
+        max_kept_bytes: (kept > 0).then_some(kept),
+        ..Limits::default()
+    };
     let endpoint =
         app::endpoint().limits(limits).listen(addr).shards(shards).reuse_port(reuse_port);
     let running = match endpoint.start() {
@@ -149,6 +156,8 @@ pub(crate) fn play() -> bool {
             "idle" => sum(|shard| shard.idle),
             "complaints" => log.count("can't accept clients"),
             "resident bytes" => resident_bytes(),
+            "shed" => sum(|shard| shard.shed),
+            "crashes" => sum(|shard| shard.crashes),
             "ceiling" => running.ceiling().connections,
             other => panic!("nobody counts {other}"),
         };

@@ -16,7 +16,7 @@ fn one_process_holds_sixty_thousand_joined_clients() {
         return;
     }
     let _alone = stage::alone();
-    let server = Server::start(app::endpoint(None), 2);
+    let server = Server::start(app::endpoint(), 2);
     let clients = possible(server.ceiling());
     let descriptors = open_descriptors();
     let gather = |number| {

@@ -4,7 +4,7 @@ use serde_json::json;
 use simurgh::testing::Client;
 use simurgh::testing::raw::{Raw, header, masked};
 
-use crate::lone_server::{self, LoneServer};
+use crate::lone_server::{self, LoneServer, Setup};
 use crate::stage;
 
 /// Sixty clients who owed a little less than they may had a server killed by the kernel. And what such
@@ -17,7 +17,8 @@ fn what_is_kept_for_all_clients_together_is_bounded() {
     }
     let _alone = stage::alone();
     for kept in [8 * MIB, 16 * MIB, 32 * MIB] {
-        let mut server = LoneServer::keeping(TEST, 2, kept);
+        let setup = Setup { shards: 2, kept, ..Setup::default() };
+        let mut server = LoneServer::start_as(&setup, TEST, &[]).unwrap();
         let mut bystander = Client::connect(server.addr, "/socket").unwrap();
         assert!(bystander.join("room:calm", json!({})).unwrap().is_ok());
         // What is touched once and stays is there afterwards: buffers, tables, code.

@@ -101,7 +101,6 @@ mod socket;
 mod callbacks;
 
 mod endpoint;
-mod handle;
 mod mount;
 mod running;
 
@@ -125,11 +124,11 @@ mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use channel::{Address, Channel, Context, Join, Joined, Reply, SendError, Sleep, SocketRef};
+pub use channel::{Address, Channel, Context, Handle, HandleError, Join, Joined};
+pub use channel::{Reply, SendError, Sleep, SocketRef};
 pub use config::Limits;
 pub use endpoint::{Builder, Endpoint};
 pub use error::Error;
-pub use handle::{Handle, HandleError};
 pub use io::ceiling::{Bound, Ceiling};
 pub use message::{AddressError, ReplyError};
 pub use message::{Broadcast, BroadcastError, Crash, Refused, Rejection, Request, Response, Stop};

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
+use crate::channel::Handle;
 use crate::error::Error;
-use crate::handle::Handle;
 use crate::io::ceiling::Ceiling;
 use crate::shard::start::Shards;
 

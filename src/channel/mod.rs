@@ -2,6 +2,7 @@
 
 mod address;
 mod context;
+mod handle;
 mod sleep;
 
 use serde::de::DeserializeOwned;
@@ -15,6 +16,7 @@ use crate::socket::SocketHandler;
 pub use address::{Address, SocketRef};
 pub use context::{Context, SendError};
 pub(crate) use context::{Env, RouteShared};
+pub use handle::{Handle, HandleError};
 pub use sleep::Sleep;
 
 /// One topic's behaviour for one client: the value is the channel's state, made by

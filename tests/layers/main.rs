@@ -36,7 +36,6 @@ const ROOMS: &[&str] = &[
     // What runs.
     "endpoint",
     "running",
-    "handle",
     "mount",
     // What an application writes.
     "callbacks",

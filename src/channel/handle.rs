@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::channel::{Address, Channel};
+use super::{Address, Channel};
 use crate::message::{Broadcast, BroadcastError, GlobalProcessId, IntoPayload, PayloadError};
 use crate::shard;
 use crate::shard::links::Shared;

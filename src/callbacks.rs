@@ -212,7 +212,7 @@ fn drive<C: Channel>(
     async move {
         let Seat { state, env } = &mut *seat;
         let joined = state.is_some();
-        let mut cx = Context { env, message_ref: RefBuf::null(), stop: None, joined };
+        let mut cx = Context { env, message_ref: RefBuf::null(), stop: None, close: None, joined };
         let done = match (state, call) {
             (state, TypedCall::Join(params)) => {
                 let outcome = match C::join(&cx.env.topic, params, &mut cx).await {
@@ -225,6 +225,7 @@ fn drive<C: Channel>(
                     Err(Rejection::Refused(Refused { response, .. })) => Outcome::Refused(response),
                     Err(Rejection::Crash(crash)) => Outcome::Crashed(crash.to_string()),
                 };
+                hang_up(&mut cx);
                 return (seat, outcome);
             }
             (None, _) => unreachable!("a joined channel has its state"),
@@ -249,15 +250,26 @@ fn drive<C: Channel>(
             (Some(channel), TypedCall::Info(info)) => channel.handle_info(info, &mut cx).await,
             (Some(channel), TypedCall::Terminate(reason)) => {
                 channel.terminate(&reason, &mut cx).await;
+                hang_up(&mut cx);
                 return (seat, Outcome::Terminated);
             }
         };
+        hang_up(&mut cx);
         let outcome = match (done, cx.stop) {
             (Err(crash), _) => Outcome::Crashed(crash.to_string()),
             (Ok(()), Some(reason)) => Outcome::Stop(reason),
             (Ok(()), None) => Outcome::Done,
         };
         (seat, outcome)
+    }
+}
+
+/// Closes the socket, if the callback has asked for that: what it has answered is queued before.
+#[inline]
+fn hang_up<C: Channel>(cx: &mut Context<'_, C>) {
+    if let Some(close) = cx.close.take() {
+        let (code, reason) = *close;
+        cx.desk().close_socket(cx.env.process, code, reason);
     }
 }
 

@@ -94,10 +94,12 @@ pub struct Limits {
     /// Messages waiting for a channel whose callback is not done, or whose join runs. Default
     /// 1,000. Past it: a client's message is answered with `{"reason":"overloaded"}`, an
     /// [`Address`](crate::Address) gets [`Full`](crate::AddressError::Full), and a broadcast that
-    /// must be intercepted ends the channel with `phx_error`.
+    /// must be intercepted ends the channel with `phx_error`. As many broadcasts wait for a
+    /// [`Subscription`](crate::Subscription), which is told how many it missed.
     pub max_mailbox: usize,
     /// Bytes that a client has sent and that wait so, for all channels of its socket together; and
-    /// bytes of the broadcasts that wait for one channel. Default 16 MiB, as for what may wait for
+    /// bytes of the broadcasts that wait for one channel or one
+    /// [`Subscription`](crate::Subscription). Default 16 MiB, as for what may wait for
     /// a reader. Past it: as for [`max_mailbox`](Self::max_mailbox). One message is always let in
     /// where less than this waits, and one broadcast where none does.
     pub max_mailbox_bytes: usize,

@@ -63,9 +63,9 @@
 //! | a topic's behaviour | [`Channel`] and, for what a callback can do, [`Context`] |
 //! | events as an enum, payloads typed or unread | [`FromEvent`], [`Payload`], [`Json`], [`RawJson`] |
 //! | replies at once, later, from another thread | [`Reply`], [`SocketRef`] |
-//! | timers, tasks and other channels that speak to one | [`Address`], [`Context::send_after`] |
+//! | timers, tasks and other channels that speak to one, or ask it | [`Address`], [`Caller`], [`Context::send_after`] |
 //! | paths, addresses, cores | [`Endpoint`], [`Builder`], [`Mount`] |
-//! | broadcasts from the rest of the application | [`Handle`] |
+//! | broadcasts from and to the rest of the application | [`Handle`], [`Subscription`] |
 //! | what is bounded, and what happens past it | [`Limits`] |
 //! | tests of an application | `testing`, with the feature of that name |
 //!
@@ -124,8 +124,9 @@ mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use channel::{Address, Channel, Context, Handle, HandleError, Join, Joined};
-pub use channel::{Reply, SendError, Sleep, SocketRef};
+pub use channel::{Address, Call, CallError, Caller, Channel, Context, Handle, HandleError};
+pub use channel::{Join, Joined, Reply, SendError, Sleep, SocketRef};
+pub use channel::{Subscription, SubscriptionError};
 pub use config::Limits;
 pub use endpoint::{Builder, Endpoint};
 pub use error::Error;
@@ -133,7 +134,7 @@ pub use io::ceiling::{Bound, Ceiling};
 pub use message::{AddressError, ReplyError};
 pub use message::{Broadcast, BroadcastError, Crash, Refused, Rejection, Request, Response, Stop};
 pub use message::{EventError, FromEvent, NoEvents, RawEvent, Topic};
-pub use message::{IntoPayload, Json, Payload, PayloadError, PayloadRef, RawJson};
+pub use message::{IntoPayload, Json, Payload, PayloadError, PayloadRef, RawJson, TransportName};
 pub use mount::{Mount, NewMount};
 pub use protocol::http::{Param, Params};
 pub use running::Running;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::message::{Rejection, Request};
+use crate::message::{Rejection, Request, TransportName};
 
 /// A client's authenticated connection: the value is what its channels share (Phoenix's assigns).
 ///
@@ -80,6 +80,11 @@ impl<App> ConnectInfo<App> {
     /// The application's own state.
     pub fn app(&self) -> &App {
         &self.app
+    }
+
+    /// What the client's messages are to be carried by.
+    pub fn transport(&self) -> TransportName {
+        TransportName::WebSocket
     }
 
     /// The request that wants the connection.

@@ -4,12 +4,16 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Channel;
+use super::{Call, Caller, Channel};
 use crate::message::{AddressError, IntoPayload, ProcessId, ReplyError};
 use crate::shard;
 use crate::shard::channels::Question;
-use crate::shard::links::{Info, Remote};
+use crate::shard::links::{Info, Refuse, Remote};
+
+#[cfg(doc)]
+use super::CallError;
 
 /// A client's message that is answered later. Answers any number of times, from any thread, for as
 /// long as the connection lives, even after the channel has ended.
@@ -109,7 +113,52 @@ impl<C: Channel> Address<C> {
     /// [`Gone`](AddressError::Gone) when the channel has ended (as far as can be known from here)
     /// or the server has.
     pub fn send(&self, info: C::Info) -> Result<(), AddressError> {
-        let info = Info { process: self.process, info: Box::new(info) };
+        self.send_for(info, None)
+    }
+
+    /// Asks the channel something, and waits for its answer so long at most: 5 s is what others wait
+    /// by default. `make` puts the [`Caller`], who is to be answered, into the channel's
+    /// [`Info`](Channel::Info); a variant of it will do.
+    ///
+    /// From any thread or task. The answer is a future that needs no runtime, or
+    /// [`wait`](Call::wait) for it. In a channel's own callback its own answer can't come: it is busy.
+    ///
+    /// # Errors
+    ///
+    /// The future's: [`Full`](CallError::Full) and [`Gone`](CallError::Gone) as of
+    /// [`send`](Self::send), also when they come to light later, or when the question is dropped
+    /// unanswered; [`Timeout`](CallError::Timeout) when the time is over.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use simurgh::{Address, CallError, Caller, Channel};
+    ///
+    /// /// What a room is asked. Its `handle_info` does
+    /// /// `Info::Members(caller) => caller.reply(self.members.len())`.
+    /// enum Info {
+    ///     Members(Caller<usize>),
+    ///     Kick { user: u64, caller: Caller<bool> },
+    /// }
+    ///
+    /// async fn ask<C: Channel<Info = Info>>(room: &Address<C>) -> Result<(), CallError> {
+    ///     let members = room.call(Info::Members, Duration::from_secs(1)).await?;
+    ///     let kick = |caller| Info::Kick { user: 7, caller };
+    ///     println!("{members} members, {}", room.call(kick, Duration::from_secs(1)).await?);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn call<T: Send + 'static>(
+        &self,
+        make: impl FnOnce(Caller<T>) -> C::Info,
+        patience: Duration,
+    ) -> Call<T> {
+        Call::new(&self.remote, patience, |caller, call| self.send_for(make(caller), Some(call)))
+    }
+
+    fn send_for(&self, info: C::Info, call: Option<Arc<dyn Refuse>>) -> Result<(), AddressError> {
+        let info = Info { process: self.process, info: Box::new(info), call };
         shard::send_info(&self.remote, info)
     }
 }

@@ -7,9 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Address, Channel, Sleep, SocketRef};
-use crate::message::{BroadcastError, IntoPayload, PayloadError, ProcessId, Stop, Topic};
+use super::{Address, Channel, Handle, Sleep, SocketRef};
+use crate::message::{
+    BroadcastError, IntoPayload, PayloadError, ProcessId, Stop, Topic, TransportName,
+};
 use crate::protocol::phoenix::{EncodeError, RefBuf};
+use crate::protocol::websocket::{CloseCode, MAX_CLOSE_REASON};
 use crate::shard::Desk;
 use crate::shard::blocking::BlockingError;
 use crate::socket::SocketHandler;
@@ -20,6 +23,8 @@ pub struct Context<'a, C: Channel> {
     /// The client's message being handled; null outside [`Channel::handle_in`].
     pub(crate) message_ref: RefBuf,
     pub(crate) stop: Option<Stop>,
+    /// By what the socket is to be closed.
+    pub(crate) close: Option<Box<(CloseCode, String)>>,
     pub(crate) joined: bool,
 }
 
@@ -92,6 +97,22 @@ impl<'a, C: Channel> Context<'a, C> {
         Ok(())
     }
 
+    /// Sends an event to every subscriber of any topic: Phoenix's `Endpoint.broadcast`. Also in
+    /// [`join`](Channel::join).
+    ///
+    /// # Errors
+    ///
+    /// As for [`broadcast`](Self::broadcast).
+    pub fn broadcast_on(
+        &self,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), SendError> {
+        self.desk().broadcast_checked(topic, event, payload.into_payload()?)?;
+        Ok(())
+    }
+
     /// Captures the message being handled, to answer it later, from here or from any thread.
     ///
     /// # Errors
@@ -111,6 +132,63 @@ impl<'a, C: Channel> Context<'a, C> {
     /// [`Info`](Channel::Info).
     pub fn address(&self) -> Address<C> {
         Address::new(self.desk().remote().clone(), self.env.process)
+    }
+
+    /// The endpoint's handle, for what is not this channel's alone; it may be kept and handed to
+    /// other threads.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.desk().shared().clone())
+    }
+
+    /// The `ref` of the client's message being handled: what a string says, or the JSON of any other
+    /// value. None outside [`handle_in`](Channel::handle_in) and
+    /// [`handle_unknown`](Channel::handle_unknown), and for a message whose `ref` is null.
+    pub fn message_ref(&self) -> Option<String> {
+        self.message_ref.as_ref().to_text()
+    }
+
+    /// The `join_ref` that this channel's replies and pushes carry, likewise: that of its join, or
+    /// the join's `ref` where it had none, as in Phoenix.
+    pub fn join_ref(&self) -> Option<String> {
+        self.desk().join_ref(self.env.process).as_ref().to_text()
+    }
+
+    /// What carries this client's messages.
+    pub fn transport(&self) -> TransportName {
+        TransportName::WebSocket
+    }
+
+    /// The socket's id, which [`SocketHandler::id`] gave it when it was opened. Once its connection
+    /// is gone, in [`terminate`](Channel::terminate), what it would give now.
+    pub fn socket_id(&self) -> Option<String> {
+        match self.desk().socket_id(self.env.process) {
+            Some(id) => id.map(|id| id.to_string()),
+            None => self.env.socket.id(),
+        }
+    }
+
+    /// Closes this client's socket, with all its channels, when the callback returns; a reply that it
+    /// returns goes out first. Each channel terminates with [`Stop::Closed`].
+    ///
+    /// The code is one that a server may send (RFC 6455 §7.4): 1000 to 1003, 1007 to 1009, 1011 to
+    /// 1014, or 3000 to 4999, which are for applications. phoenix.js up to 1.8 stays closed after
+    /// 1000 and reconnects after any other, to join its channels again; other versions and clients
+    /// reconnect after 1000 too. To keep a client out, refuse it in
+    /// [`connect`](SocketHandler::connect).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Close`] if the code is none of these, or the reason longer than 123 bytes.
+    pub fn close_socket(&mut self, code: u16, reason: &str) -> Result<(), SendError> {
+        let wrong = |why: String| Err(SendError::Close(why));
+        let Some(code) = CloseCode::of_a_server(code) else {
+            return wrong(format!("{code} is no code that a server may close with"));
+        };
+        if reason.len() > MAX_CLOSE_REASON {
+            return wrong(format!("a close's reason has at most {MAX_CLOSE_REASON} bytes"));
+        }
+        self.close = Some(Box::new((code, reason.to_owned())));
+        Ok(())
     }
 
     /// Ends the channel when the callback returns; a reply that it returns goes out first.
@@ -227,6 +305,9 @@ pub enum SendError {
     /// The message can't be encoded for this client.
     #[error("{0}")]
     Encode(String),
+    /// A socket can't be closed so.
+    #[error("{0}")]
+    Close(String),
     /// The broadcast did not reach everyone.
     #[error(transparent)]
     Broadcast(#[from] BroadcastError),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Address, Channel};
+use super::{Address, Channel, Subscription};
 use crate::message::{Broadcast, BroadcastError, GlobalProcessId, IntoPayload, PayloadError};
 use crate::shard;
 use crate::shard::links::Shared;
@@ -73,6 +73,44 @@ impl Handle {
         let shard = from.remote.shard as u32;
         let from = GlobalProcessId { shard, process: from.process };
         self.broadcast_as(topic, event, payload, Some(from))
+    }
+
+    /// Like [`broadcast`](Self::broadcast), on this node alone. Today a node is all there is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`broadcast`](Self::broadcast).
+    pub fn local_broadcast(
+        &self,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), HandleError> {
+        self.broadcast_as(topic, event, payload, None)
+    }
+
+    /// Like [`broadcast_from`](Self::broadcast_from), on this node alone.
+    ///
+    /// # Errors
+    ///
+    /// As for [`broadcast`](Self::broadcast).
+    pub fn local_broadcast_from<C: Channel>(
+        &self,
+        from: &Address<C>,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), HandleError> {
+        self.broadcast_from(from, topic, event, payload)
+    }
+
+    /// Subscribes this thread or task to a topic, as [`Context::subscribe`](crate::Context::subscribe)
+    /// does a channel. Every broadcast of it that is made after this returns comes to the
+    /// [`Subscription`], in the order of each that broadcasts.
+    ///
+    /// For what lasts and is not many: the list of all subscriptions is copied whenever it changes.
+    pub fn subscribe(&self, topic: &str) -> Subscription {
+        Subscription::new(&self.shared, topic)
     }
 
     /// Closes all sockets with this id, on all shards; their clients reconnect.

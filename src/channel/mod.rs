@@ -1,9 +1,11 @@
 //! Channels: what an application writes for a topic.
 
 mod address;
+mod call;
 mod context;
 mod handle;
 mod sleep;
+mod subscription;
 
 use serde::de::DeserializeOwned;
 
@@ -14,10 +16,12 @@ use crate::message::{
 use crate::socket::SocketHandler;
 
 pub use address::{Address, SocketRef};
+pub use call::{Call, CallError, Caller};
 pub use context::{Context, SendError};
 pub(crate) use context::{Env, RouteShared};
 pub use handle::{Handle, HandleError};
 pub use sleep::Sleep;
+pub use subscription::{Subscription, SubscriptionError};
 
 /// One topic's behaviour for one client: the value is the channel's state, made by
 /// [`join`](Channel::join) and dropped when the channel ends.

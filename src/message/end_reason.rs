@@ -32,6 +32,8 @@ pub(crate) enum EndReason {
     TooEarly { peer: std::net::SocketAddr },
     /// Its socket's id was disconnected.
     Disconnected,
+    /// A channel of its socket closes it.
+    Asked { code: CloseCode, reason: String },
     /// The server ends.
     Draining,
     /// Nothing came from it for too long.
@@ -63,6 +65,7 @@ impl EndReason {
             Self::BadMessage { .. } => Farewell::Close(CloseCode::INTERNAL_ERROR),
             // As Bandit, which times out with a protocol error.
             Self::Idle => Farewell::Close(CloseCode::PROTOCOL_ERROR),
+            Self::Asked { code, .. } => Farewell::Close(*code),
             Self::BadFrame { code, .. } => Farewell::Fail(*code),
             // It has done nothing that another client may not do, and is to try again.
             Self::Unfinished { .. } => Farewell::Fail(CloseCode::TRY_AGAIN_LATER),
@@ -75,6 +78,15 @@ impl EndReason {
             | Self::TooEarly { .. }
             | Self::SlowRequest
             | Self::Overdue => Farewell::Silent,
+        }
+    }
+
+    /// What its Close says besides the code: what the application wants said, and of us nothing, as
+    /// Phoenix.
+    pub(crate) fn words(&self) -> &str {
+        match self {
+            Self::Asked { reason, .. } => reason,
+            _ => "",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! import this folder, and it imports `protocol` alone.
 
 mod topic;
+mod transport;
 
 mod payload;
 mod raw_json;
@@ -50,3 +51,4 @@ pub use response::Response;
 pub(crate) use response::{Handle, PlainRoute, segments};
 pub use stop::Stop;
 pub use topic::Topic;
+pub use transport::TransportName;

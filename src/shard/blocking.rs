@@ -7,14 +7,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::panics;
+use super::promise::Promise;
 
 /// A pool of threads.
 pub(crate) struct Pool {
@@ -115,46 +116,30 @@ impl Shared {
 }
 
 /// The future of blocking work.
-pub(crate) struct Blocking<T> {
-    state: Arc<Mutex<State<T>>>,
-}
-
-enum State<T> {
-    Waiting(Option<Waker>),
-    Done(Result<T, BlockingError>),
-    Taken,
-}
+pub(crate) struct Blocking<T>(Arc<Promise<Result<T, BlockingError>>>);
 
 impl<T: Send + 'static> Blocking<T> {
     pub(crate) fn new<W>(pool: &Pool, work: W) -> Self
     where
         W: FnOnce() -> T + Send + 'static,
     {
-        let state = Arc::new(Mutex::new(State::Waiting(None)));
-        let done = state.clone();
+        let promise = Arc::new(Promise::new());
+        let done = promise.clone();
         let started = pool.run(Box::new(move || {
-            finish(&done, panics::catch(work).map_err(BlockingError::Panicked));
+            done.keep(panics::catch(work).map_err(BlockingError::Panicked));
         }));
         if let Err(error) = started {
-            finish(&state, Err(error));
+            promise.keep(Err(error));
         }
-        Self { state }
+        Self(promise)
     }
 
     /// Whether it has failed already, because there was no room for it or no thread.
     pub(crate) fn was_refused(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(&*state, State::Done(Err(BlockingError::Full | BlockingError::NoThread)))
-    }
-}
-
-fn finish<T>(state: &Mutex<State<T>>, result: Result<T, BlockingError>) {
-    let before = std::mem::replace(
-        &mut *state.lock().unwrap_or_else(PoisonError::into_inner),
-        State::Done(result),
-    );
-    if let State::Waiting(Some(waker)) = before {
-        waker.wake();
+        let is_refusal = |result: &Result<T, BlockingError>| {
+            matches!(result, Err(BlockingError::Full | BlockingError::NoThread))
+        };
+        self.0.peek(is_refusal) == Some(true)
     }
 }
 
@@ -162,15 +147,7 @@ impl<T> Future for Blocking<T> {
     type Output = Result<T, BlockingError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *state, State::Taken) {
-            State::Done(result) => Poll::Ready(result),
-            State::Waiting(_) => {
-                *state = State::Waiting(Some(cx.waker().clone()));
-                Poll::Pending
-            }
-            State::Taken => panic!("polled after it was ready"),
-        }
+        self.0.poll(cx)
     }
 }
 
@@ -182,22 +159,11 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::shard::promise::block_on;
 
     /// Waits on this thread.
     fn wait<T>(mut blocking: Blocking<T>) -> Result<T, BlockingError> {
-        struct Unpark(std::thread::Thread);
-        impl std::task::Wake for Unpark {
-            fn wake(self: Arc<Self>) {
-                self.0.unpark();
-            }
-        }
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-        loop {
-            match Pin::new(&mut blocking).poll(&mut Context::from_waker(&waker)) {
-                Poll::Ready(result) => return result,
-                Poll::Pending => std::thread::park(),
-            }
-        }
+        block_on(None, |cx| Pin::new(&mut blocking).poll(cx)).expect("without a deadline")
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::blocking::{Blocking, Pool};
 use super::channels::{MakeInfo, Mount, Question, TimerId};
-use super::links::Remote;
+use super::links::{Remote, Shared};
 use super::local::Local;
 use crate::message::{Broadcast, BroadcastError, Payload, ProcessId};
 use crate::protocol::phoenix::{EncodeError, RefBuf};
+use crate::protocol::websocket::CloseCode;
 use crate::telemetry::Event;
 
 /// A shard, as the code of the application that runs on it reaches it: the only way in from above,
@@ -60,6 +61,19 @@ impl Desk {
         let hub = &mut self.0.core.borrow_mut().hub;
         let from = from.map(|process| hub.global(process));
         hub.broadcast(&Broadcast::new(topic, event, payload, from))
+    }
+
+    /// The same, from nobody, for a topic that may have no subscriber here: that it can be encoded
+    /// is found out first.
+    pub(crate) fn broadcast_checked(
+        &self,
+        topic: &str,
+        event: &str,
+        payload: Payload,
+    ) -> Result<(), BroadcastError> {
+        let broadcast = Broadcast::new(topic, event, payload, None);
+        broadcast.check()?;
+        self.0.core.borrow_mut().hub.broadcast(&broadcast)
     }
 
     /// Captures the client's message that a process handles, to be answered later.
@@ -127,6 +141,26 @@ impl Desk {
             self.0.core.borrow().hub.telemetry.tell(Event::Overloaded);
         }
         blocking
+    }
+
+    /// Has a process' socket closed at the end of the turn.
+    pub(crate) fn close_socket(&self, process: ProcessId, code: CloseCode, reason: String) {
+        self.0.core.borrow_mut().hub.close_socket(process, code, reason);
+    }
+
+    /// The id of a process' socket, if that is still open.
+    pub(crate) fn socket_id(&self, process: ProcessId) -> Option<Option<Rc<str>>> {
+        self.0.core.borrow_mut().hub.socket_id(process)
+    }
+
+    /// The `join_ref` of what a process sends.
+    pub(crate) fn join_ref(&self, process: ProcessId) -> RefBuf {
+        self.0.core.borrow_mut().hub.join_ref(process)
+    }
+
+    /// What all shards of the endpoint share.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
     }
 
     /// The shard as other threads reach it.

@@ -29,6 +29,11 @@ pub(crate) fn broadcast(shared: &Arc<Shared>, broadcast: &Broadcast) -> Result<(
     shared.broadcast(broadcast)
 }
 
+/// Whether this thread is a shard's, on which nothing may block.
+pub(crate) fn is_here() -> bool {
+    Local::current().is_some()
+}
+
 /// Sends a message of the application's to a process of some shard.
 pub(crate) fn send_info(remote: &Arc<Remote>, info: Info) -> Result<(), AddressError> {
     send(remote, Parcel::Info(Box::new(info))).map_err(|error| match error {
@@ -88,7 +93,10 @@ fn send(remote: &Arc<Remote>, parcel: Parcel) -> Result<(), Refusal> {
     };
     // What did not arrive may be the application's, and is dropped here, where nothing is borrowed.
     sent.map_err(|error| match error {
-        TrySendError::Full(_) => Refusal::Full,
+        TrySendError::Full(parcel) => {
+            parcel.note_full();
+            Refusal::Full
+        }
         TrySendError::Disconnected(_) => Refusal::Gone,
     })
 }

@@ -43,8 +43,10 @@ mod clock;
 mod closing;
 
 pub(crate) mod blocking;
+pub(crate) mod deadlines;
 mod pace;
 mod panics;
+pub(crate) mod promise;
 mod table;
 
 pub(crate) mod start;
@@ -56,6 +58,7 @@ mod simulation;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::config::Limits;
@@ -79,7 +82,7 @@ use topics::Topics;
 use transport::Transport;
 
 pub(crate) use desk::{Blueprint, Desk};
-pub(crate) use entry::{answer, broadcast, send_info};
+pub(crate) use entry::{answer, broadcast, is_here, send_info};
 
 /// A shard and its kernel.
 pub(crate) struct Shard<I> {
@@ -215,7 +218,7 @@ impl<I: Io> Shard<I> {
             topics: hub.topics.len(),
             subscribers: hub.topics.subscribers(),
             interests: hub.topics.interests(),
-            timers: hub.channels.timers(),
+            timers: hub.channels.timers() + hub.links.remote().deadlines.len(),
             fanouts,
             fanout_bytes,
             inbox_bytes: hub.links.remote().waiting(),
@@ -289,10 +292,7 @@ impl<I: Io> Shard<I> {
         transport.take_due(hub, &self.io);
         let wakes = hub.channels.take_wakes();
         drop(core);
-        for waker in wakes {
-            // A runtime's own waker may have come here by a future that lends it on.
-            let _ = panics::catch(|| waker.wake());
-        }
+        wake(wakes);
     }
 
     fn take_woken(&mut self, has_mail: bool) {
@@ -354,6 +354,7 @@ impl<I: Io> Shard<I> {
             || hub.topics.has_more()
             || hub.lines.goes_on()
             || !hub.chores.is_empty()
+            || hub.links.has_wakes()
             || transport.has_more(hub)
             || self.has_mail
             || !self.local.here.woken.borrow().is_empty();
@@ -415,9 +416,18 @@ impl<I: Io> Shard<I> {
     fn drop_dead(&mut self) {
         let mut core = self.local.core.borrow_mut();
         let (values, futures) = (core.hub.channels.take_dead(), core.transport.take_dead());
+        let wakes = core.hub.links.take_wakes();
         drop(core);
+        wake(wakes);
         discard(values, &self.telemetry);
         discard(futures, &self.telemetry);
+    }
+}
+
+/// Rings wakers, while nothing is borrowed: they may be a runtime's own.
+fn wake(wakers: Vec<Waker>) {
+    for waker in wakers {
+        let _ = panics::catch(|| waker.wake());
     }
 }
 

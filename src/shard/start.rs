@@ -97,8 +97,7 @@ pub(crate) fn assemble(
     };
     let meshes = connect(&remotes, bounds);
     let blocking = Pool::new(limits.blocking_threads, limits.max_blocking_queue, blocking_cpus);
-    let shared =
-        Arc::new(Shared::new(remotes, blocking, limits.max_kept_bytes.unwrap_or(usize::MAX)));
+    let shared = Arc::new(Shared::new(remotes, blocking, limits));
     let part = |(shard, (inbox, mesh))| Parts {
         shard,
         limits: limits.clone(),

@@ -5,6 +5,9 @@
 //! them looks now and then whether the count goes on. A turn that does not end is reported while it
 //! lasts; when it is over, the shard adds what it was.
 //!
+//! It also keeps the deadlines of those who wait for a shard from elsewhere ([`Deadlines`]), and tells
+//! them up to [`INTERVAL`] late.
+//!
 //! The shard reads no clock for that. It pays two stores a turn and a load a callback.
 
 #![expect(clippy::disallowed_methods, reason = "a thread of its own, with a clock of its own")]
@@ -14,6 +17,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+#[cfg(doc)]
+use super::deadlines::Deadlines;
 use super::links::Remote;
 use crate::io::gate::{Gate, Why};
 
@@ -34,8 +39,11 @@ impl Watch {
         let thread = thread::Builder::new().name("simurgh-watch".to_owned()).spawn(move || {
             crate::io::cpu::allow(&cpus);
             let mut shards: Vec<_> = remotes.iter().map(|_| Seen::default()).collect();
-            while ended.recv_timeout(INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let mut rest = INTERVAL;
+            while ended.recv_timeout(rest) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let now = Instant::now();
+                let due = remotes.iter().filter_map(|remote| remote.deadlines.tell_due(now)).min();
+                rest = due.map_or(INTERVAL, |due| INTERVAL.min(due - now));
                 for (shard, (seen, remote)) in shards.iter_mut().zip(&remotes).enumerate() {
                     let turns = remote.watched.turns();
                     if let Some(held) = seen.look(turns, now) {
@@ -46,6 +54,7 @@ impl Watch {
                     gate.set(shard, Why::Held, seen.is_held());
                 }
             }
+            remotes.iter().for_each(|remote| remote.deadlines.end());
         })?;
         Ok(Self { thread: Some(thread), end: Some(end) })
     }

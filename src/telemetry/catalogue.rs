@@ -332,6 +332,7 @@ impl Telemetry {
         match reason {
             EndReason::Broken(error) => tracing::debug!(%error, "a connection broke"),
             EndReason::Unwritable | EndReason::Disconnected | EndReason::Draining => {}
+            EndReason::Asked { .. } => tracing::debug!("a channel closes its socket"),
             EndReason::SlowReader { max_send_queue } => {
                 slow_readers.add(1);
                 tracing::info!(max_send_queue, "closing a connection that does not read");

@@ -25,7 +25,7 @@ pub struct Holdings {
     pub subscribers: usize,
     /// Parts of the interest table that this shard has marked; none where there is one shard.
     pub interests: usize,
-    /// Timers waiting.
+    /// Timers waiting, and deadlines of those who have asked a channel something.
     pub timers: usize,
     /// Topics whose broadcasts are on their way in slices.
     pub fanouts: usize,

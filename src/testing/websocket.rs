@@ -92,16 +92,36 @@ impl Client {
     /// When the server doesn't close in time, when the connection ends without a close frame
     /// ([`Error::Lost`]), and when the frame has a reason: Phoenix gives none.
     pub fn closed(&mut self) -> Result<Option<u16>, Error> {
+        match self.closed_with()? {
+            Some((code, reason)) if !reason.is_empty() => {
+                let cause = format!("closed with {code}: {reason:?}");
+                Err(self.lost(format_args!("a close frame without a reason"), cause))
+            }
+            frame => Ok(frame.map(|(code, _)| code)),
+        }
+    }
+
+    /// The same with the reason that the server gave, empty if it gave none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`closed`](Self::closed), but for the reason.
+    pub fn closed_with(&mut self) -> Result<Option<(u16, String)>, Error> {
         let waiting_for = format_args!("the close frame");
         let deadline = Instant::now() + self.timeout;
         let cause = loop {
             match &self.connection.end {
                 None => self.receive(deadline, waiting_for)?,
                 // An invalid code comes out of the WebSocket as 1002 with a reason of its making.
-                Some(End::Closed(Some(frame))) if !frame.reason.is_empty() => {
+                Some(End::Closed(Some(frame)))
+                    if frame.code == CloseCode::Protocol && !frame.reason.is_empty() =>
+                {
                     break format!("closed with {:?}: {:?}", frame.code, frame.reason.as_str());
                 }
-                Some(End::Closed(frame)) => return Ok(frame.as_ref().map(|f| f.code.into())),
+                Some(End::Closed(frame)) => {
+                    let frame = frame.as_ref();
+                    return Ok(frame.map(|frame| (frame.code.into(), frame.reason.to_string())));
+                }
                 Some(End::Lost(cause)) => break cause.clone(),
             }
         };

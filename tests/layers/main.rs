@@ -49,9 +49,11 @@ const ROOMS: &[&str] = &[
     "shard/lines",
     "shard/links",
     "shard/chores",
+    "shard/deadlines",
     "shard/clock",
     "shard/pace",
     "shard/blocking",
+    "shard/promise",
     "shard/panics",
     "shard/table",
     // What both have in common.

@@ -74,6 +74,12 @@ impl<'a> Ref<'a> {
         }
     }
 
+    /// What a string says, or the JSON of any other value; nothing for null.
+    pub(crate) fn to_text(&self) -> Option<String> {
+        let text = || String::from_utf8_lossy(&self.as_bare_text()).into_owned();
+        (!self.is_null()).then(text)
+    }
+
     /// The text that stands for the ref in a binary message: what a string says, nothing for null,
     /// and JSON for all else.
     pub(super) fn as_bare_text(&self) -> Cow<'_, [u8]> {

@@ -25,6 +25,14 @@ impl CloseCode {
     /// Registered after the RFC: the server has too much to do, and clients should try again later.
     pub(crate) const TRY_AGAIN_LATER: Self = Self(1013);
 
+    /// A code that a server may send: RFC 6455 §7.4.1 names those below 1012 and keeps 1010 for
+    /// clients, 1012 to 1014 were registered after it, and §7.4.2 leaves 3000 to 4999 to libraries
+    /// and applications.
+    pub(crate) fn of_a_server(code: u16) -> Option<Self> {
+        let is_legal = matches!(code, 1000..=1003 | 1007..=1009 | 1011..=1014 | 3000..=4999);
+        is_legal.then_some(Self(code))
+    }
+
     pub(super) fn new(code: u16) -> Self {
         Self(code)
     }
@@ -51,6 +59,15 @@ pub(crate) fn close_reply(code: Option<CloseCode>) -> CloseCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_sends_no_code_that_is_reserved_or_a_clients() {
+        let named = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014];
+        for code in 0..=u16::MAX {
+            let is_legal = named.contains(&code) || (3000..5000).contains(&code);
+            assert_eq!(CloseCode::of_a_server(code).is_some(), is_legal, "{code}");
+        }
+    }
 
     #[test]
     fn codes_that_may_be_sent_are_answered_with_1000_and_all_others_with_1002() {

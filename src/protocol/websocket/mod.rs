@@ -35,7 +35,8 @@ pub(crate) use close::{CloseCode, close_reply};
 pub(crate) use error::Error;
 pub(crate) use header::OpCode;
 pub(crate) use input::{Ahead, Input};
-pub(crate) use output::{try_write_frame, write_close, write_pong};
+pub(crate) use output::{MAX_CLOSE_REASON, try_write_frame};
+pub(crate) use output::{write_close, write_close_with, write_pong};
 pub(crate) use partial::Partial;
 
 /// What a client's frames and messages may weigh, in bytes of payload.

@@ -25,13 +25,21 @@ pub(crate) fn try_write_frame<R, E>(
     Ok(result)
 }
 
-/// Appends a close frame, with `code` or empty. The reason is left empty always, as in Phoenix.
+/// Appends a close frame, with `code` or empty, and no reason, as Phoenix does.
 pub(crate) fn write_close(out: &mut Vec<u8>, code: Option<CloseCode>) {
     match code {
         Some(code) => write_control(out, OpCode::Close, &code.to_bytes()),
         None => write_control(out, OpCode::Close, &[]),
     }
 }
+
+/// Appends a close frame with a code and a reason, of [`MAX_CLOSE_REASON`] bytes at most.
+pub(crate) fn write_close_with(out: &mut Vec<u8>, code: CloseCode, reason: &str) {
+    write_control(out, OpCode::Close, &[&code.to_bytes(), reason.as_bytes()].concat());
+}
+
+/// Bytes of a Close's reason: what a control frame holds, without the code (RFC 6455 §5.5).
+pub(crate) const MAX_CLOSE_REASON: usize = MAX_CONTROL_PAYLOAD as usize - 2;
 
 /// Appends the answer to a ping with this payload.
 pub(crate) fn write_pong(out: &mut Vec<u8>, payload: &[u8]) {

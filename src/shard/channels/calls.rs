@@ -5,9 +5,11 @@ use std::rc::Rc;
 use super::hub::{Hub, Remains};
 use super::mailbox::Mail;
 use crate::message::{
-    AddressError, Broadcast, BroadcastError, Encoding, GlobalProcessId, LineId, Payload, ProcessId,
+    AddressError, Broadcast, BroadcastError, Encoding, EndReason, GlobalProcessId, LineId, Payload,
+    ProcessId,
 };
 use crate::protocol::phoenix::{EncodeError, Ref, RefBuf};
+use crate::protocol::websocket::CloseCode;
 use crate::shard::links::{GapInbox, Info, LateFrame, Parcel};
 use crate::shard::topics::{Kind, Subscriber};
 use crate::telemetry::Event;
@@ -66,6 +68,26 @@ impl Hub {
         Ok(())
     }
 
+    /// Has a process' socket closed, when nobody stands on it.
+    pub(crate) fn close_socket(&mut self, id: ProcessId, code: CloseCode, reason: String) {
+        if let Some(process) = self.channels.processes.find(id) {
+            self.chores.end(process.line, EndReason::Asked { code, reason });
+        }
+    }
+
+    /// The id of a process' socket; `None` if that is not open any more.
+    pub(crate) fn socket_id(&mut self, id: ProcessId) -> Option<Option<Rc<str>>> {
+        let Self { channels, topics, .. } = self;
+        let process = channels.processes.find(id)?;
+        let session = channels.sessions.find(process.session, process.line)?;
+        Some(session.id.map(|(topic, _)| topics.name(topic).clone()))
+    }
+
+    /// The `join_ref` that a process' replies and pushes carry.
+    pub(crate) fn join_ref(&mut self, id: ProcessId) -> RefBuf {
+        self.channels.processes.find(id).map(|process| process.join_ref.clone()).unwrap_or_default()
+    }
+
     /// Captures a client's message, to be answered later.
     pub(crate) fn capture(&mut self, id: ProcessId, message_ref: RefBuf) -> Question {
         let process = self.channels.processes.known(id);
@@ -107,7 +129,12 @@ impl Hub {
 
     /// The same, for what an address sends.
     pub(crate) fn send_info(&mut self, info: Info) -> Result<(), AddressError> {
-        self.deliver(info.process, Mail::Info(info.info))
+        let Info { process, info, call } = info;
+        self.deliver(process, Mail::Info(info)).inspect_err(|refusal| {
+            if let (AddressError::Full, Some(call)) = (refusal, call) {
+                call.note_full();
+            }
+        })
     }
 
     pub(crate) fn subscribe(&mut self, id: ProcessId, topic: &str) {

@@ -19,25 +19,30 @@ mod parcel;
 
 mod gaps;
 mod remote;
+mod subscriptions;
 mod wakers;
 mod watched;
 mod woken;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Waker;
 use std::time::Instant;
 
 use crossbeam_channel::TrySendError;
 
 use super::blocking::Pool;
+use crate::config::Limits;
 use crate::message::{Broadcast, BroadcastError, kept};
 use crate::telemetry::{Event, Tally, Telemetry};
+use subscriptions::Known;
 
 pub(crate) use gaps::GapInbox;
 pub(crate) use interest::{Interest, OwnInterest};
 pub(crate) use mesh::{Mesh, MeshBounds, connect};
-pub(crate) use parcel::{Info, LateFrame, Parcel};
+pub(crate) use parcel::{Info, LateFrame, Parcel, Refuse};
 pub(crate) use remote::{Here, Inbox, Remote, Sent};
+pub(crate) use subscriptions::{Letter, Letterbox, Subscriptions};
 pub(crate) use wakers::Alarm;
 pub(crate) use woken::Woken;
 
@@ -47,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) interest: Arc<Interest>,
     /// Which shards have much of a topic on its way to its subscribers.
     pub(crate) congestion: Arc<Interest>,
+    /// Those who hear broadcasts and are no channels.
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) blocking: Pool,
     /// The server is to end. Each shard sees it in its next turn.
     stopping: AtomicBool,
@@ -63,18 +70,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(remotes: Vec<Arc<Remote>>, blocking: Pool, max_kept_bytes: usize) -> Self {
+    pub(crate) fn new(remotes: Vec<Arc<Remote>>, blocking: Pool, limits: &Limits) -> Self {
         let shards = remotes.len();
         Self {
             remotes,
             interest: Arc::new(Interest::new(shards)),
             congestion: Arc::new(Interest::new(shards)),
+            subscriptions: Subscriptions::new(limits),
             blocking,
             stopping: AtomicBool::new(false),
             ended: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             tallies: (0..shards).map(|_| Arc::default()).collect(),
-            max_kept_bytes,
+            max_kept_bytes: limits.max_kept_bytes.unwrap_or(usize::MAX),
             own: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
         }
     }
@@ -93,7 +101,9 @@ impl Shared {
 
     /// A shard has ended.
     pub(crate) fn count_end(&self) {
-        self.ended.fetch_add(1, Ordering::SeqCst);
+        if self.ended.fetch_add(1, Ordering::SeqCst) + 1 >= self.remotes.len() {
+            self.subscriptions.end();
+        }
     }
 
     /// Whether no shard is left.
@@ -125,6 +135,7 @@ impl Shared {
     ///
     /// When the inbox of at least one was full. All others have it.
     pub(crate) fn broadcast(&self, broadcast: &Broadcast) -> Result<(), BroadcastError> {
+        self.subscriptions.deliver(broadcast);
         self.forward(broadcast, None, |shard| {
             sent(&self.remotes[shard].send(Parcel::Broadcast(broadcast.clone())))
         })
@@ -146,13 +157,15 @@ pub(crate) struct Links {
     mesh: Mesh,
     /// What this shard has said that it keeps.
     kept_own: usize,
+    known: Known,
     telemetry: Telemetry,
 }
 
 impl Links {
     pub(crate) fn new(shared: Arc<Shared>, shard: usize, mesh: Mesh, telemetry: Telemetry) -> Self {
         let remote = shared.remotes[shard].clone();
-        Self { shared, remote, mesh, kept_own: 0, telemetry }
+        let known = Known::default();
+        Self { shared, remote, mesh, known, kept_own: 0, telemetry }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -164,13 +177,15 @@ impl Links {
         &self.remote
     }
 
-    /// Hands a broadcast to the other shards that have subscribers.
+    /// Hands a broadcast of this shard's to the other shards that have subscribers, and to those who
+    /// have subscribed from outside.
     ///
     /// # Errors
     ///
     /// When the queue to at least one was full. All others have it.
     pub(crate) fn forward(&mut self, broadcast: &Broadcast) -> Result<(), BroadcastError> {
-        let Self { shared, remote, mesh, telemetry, .. } = self;
+        let Self { shared, remote, mesh, known, telemetry, .. } = self;
+        known.deliver(&shared.subscriptions, broadcast);
         if shared.remotes.len() == 1 {
             return Ok(());
         }
@@ -262,6 +277,17 @@ impl Links {
     pub(crate) fn ring(&mut self) {
         self.mesh.ring();
         self.telemetry.tally().mesh_pushes.set(self.mesh.pushes());
+    }
+
+    /// Tasks and threads that wait for what was delivered. They are somebody's code, to be rung when
+    /// no table is borrowed.
+    pub(crate) fn take_wakes(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.known.wakes)
+    }
+
+    /// Whether there are any.
+    pub(crate) fn has_wakes(&self) -> bool {
+        !self.known.wakes.is_empty()
     }
 
     /// Nothing waits in the mesh for this shard.

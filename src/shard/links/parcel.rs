@@ -1,6 +1,7 @@
 //! Parcels: what crosses from one thread to a shard, over the mesh or by its inbox.
 
 use std::any::Any;
+use std::sync::Arc;
 #[cfg(feature = "testing")]
 use std::sync::mpsc::SyncSender;
 
@@ -28,6 +29,15 @@ pub(crate) enum Parcel {
 pub(crate) struct Info {
     pub(crate) process: ProcessId,
     pub(crate) info: Box<dyn Any + Send>,
+    /// Who waits for an answer to it, to be told if it is refused.
+    pub(crate) call: Option<Arc<dyn Refuse>>,
+}
+
+/// Somebody who has asked a process something.
+pub(crate) trait Refuse: Send + Sync {
+    /// The mailbox is full. To be called while the tables are borrowed: it does no more than note it,
+    /// and whoever waits is woken when the question is dropped.
+    fn note_full(&self);
 }
 
 /// A process' late reply, finished.
@@ -38,6 +48,15 @@ pub(crate) struct LateFrame {
 }
 
 impl Parcel {
+    /// It is refused because a queue is full; whoever waits for an answer to it is to know.
+    pub(crate) fn note_full(&self) {
+        if let Self::Info(info) = self
+            && let Some(call) = &info.call
+        {
+            call.note_full();
+        }
+    }
+
     /// About how many bytes of memory it holds. What an application's message points to is not
     /// seen.
     pub(crate) fn size(&self) -> usize {

@@ -18,6 +18,7 @@ use super::woken::Woken;
 use crate::config::Limits;
 use crate::io::Doorbell;
 use crate::message::Broadcast;
+use crate::shard::deadlines::Deadlines;
 #[cfg(feature = "testing")]
 use crate::telemetry::Holdings;
 
@@ -34,6 +35,8 @@ pub(crate) struct Remote {
     /// Bounded by what waits: an alarm lists itself once until it is polled again.
     woken: Sender<Woken>,
     pub(crate) watched: Watched,
+    /// Of those who have asked a process of the shard something, and wait elsewhere.
+    pub(crate) deadlines: Deadlines,
     /// Something was put where the shard looks, here or in the mesh, since it looked last.
     has_news: AtomicBool,
     pub(crate) doorbell: Arc<Doorbell>,
@@ -77,6 +80,7 @@ impl Remote {
             gaps,
             woken,
             watched: Watched::default(),
+            deadlines: Deadlines::default(),
             has_news: AtomicBool::new(false),
             doorbell,
         };

@@ -38,10 +38,10 @@ impl Transport {
             matches!(reason, EndReason::BadFrame { .. } | EndReason::BadMessage { .. });
         match (farewell, place) {
             (Farewell::Close(code), Place::Open(_)) => {
-                self.close(hub, id, code, Step::AwaitClose, &stop);
+                self.close(hub, id, (code, reason.words()), Step::AwaitClose, &stop);
             }
             (Farewell::Fail(code), Place::Open(_)) => {
-                self.close(hub, id, code, Step::Shutdown, &stop);
+                self.close(hub, id, (code, reason.words()), Step::Shutdown, &stop);
             }
             _ => self.drop_connection(hub, id),
         }
@@ -200,13 +200,13 @@ impl Transport {
         &mut self,
         hub: &mut Hub,
         id: ConnectionId,
-        code: CloseCode,
+        (code, words): (CloseCode, &str),
         step: Step,
         reason: &Stop,
     ) {
         // What was broadcast before comes before the Close.
         hub.catch_up(id.into());
-        hub.write_bytes(id.into(), |out| websocket::write_close(out, Some(code)));
+        hub.write_bytes(id.into(), |out| websocket::write_close_with(out, code, words));
         self.leave(hub, id, step, reason);
     }
 

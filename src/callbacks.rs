@@ -14,7 +14,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use crate::channel::{Channel, Context, Env, Reply, RouteShared};
 use crate::message::{
-    Broadcast, Crash, EventError, FromEvent, Misfit, Payload, ProcessId, Refused, Rejection, Stop,
+    Broadcast, Crash, EventError, FromEvent, JoinError, Misfit, Payload, ProcessId, Refused, Stop,
     Topic, decode_params,
 };
 use crate::protocol::phoenix::{Field, RefBuf};
@@ -222,8 +222,8 @@ fn drive<C: Channel>(
                             .reply
                             .map_or_else(|e| Outcome::Crashed(e.to_string()), Outcome::Joined)
                     }
-                    Err(Rejection::Refused(Refused { response, .. })) => Outcome::Refused(response),
-                    Err(Rejection::Crash(crash)) => Outcome::Crashed(crash.to_string()),
+                    Err(JoinError::Refused(Refused { response })) => Outcome::Refused(response),
+                    Err(JoinError::Crash(crash)) => Outcome::Crashed(crash.to_string()),
                 };
                 hang_up(&mut cx);
                 return (seat, outcome);
@@ -277,7 +277,7 @@ fn hang_up<C: Channel>(cx: &mut Context<'_, C>) {
 /// would be moved five times on its way.
 fn answer<C: Channel>(cx: &Context<'_, C>, reply: Reply) -> Result<(), Crash> {
     let Reply(Some((status, response))) = reply else { return Ok(()) };
-    cx.desk().reply(cx.env.process, &cx.message_ref, status, &response?)?;
+    cx.desk().reply(cx.env.process, &cx.message_ref, &status, &response?)?;
     Ok(())
 }
 
@@ -288,7 +288,7 @@ mod tests {
     use crate::shard::channels::{PROCESS_SIZE, SESSION_SIZE};
     use crate::shard::lines::LINE_SIZE;
     use crate::shard::topics::Subscriber;
-    use crate::{ConnectInfo, Join, Joined, NoEvents, SocketHandler};
+    use crate::{ConnectInfo, Join, Joined, NoEvents, Rejection, SocketHandler};
 
     struct Visitor;
 
@@ -312,14 +312,6 @@ mod tests {
 
         async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> {
             Ok(Joined::new(Self(0)))
-        }
-
-        async fn handle_in(
-            &mut self,
-            event: NoEvents,
-            _: &mut Context<'_, Self>,
-        ) -> Result<Reply, Crash> {
-            match event {}
         }
     }
 

@@ -59,8 +59,8 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | who may connect, and what its channels share | [`SocketHandler`], [`ConnectInfo`], [`Refused`] |
-//! | a topic's behaviour | [`Channel`] and, for what a callback can do, [`Context`] |
+//! | who may connect, and what its channels share | [`SocketHandler`], [`ConnectInfo`], [`Rejection`] |
+//! | a topic's behaviour | [`Channel`], [`Refused`] and, for what a callback can do, [`Context`] |
 //! | events as an enum, payloads typed or unread | [`FromEvent`], [`Payload`], [`Json`], [`RawJson`] |
 //! | replies at once, later, from another thread | [`Reply`], [`SocketRef`] |
 //! | timers, tasks and other channels that speak to one, or ask it | [`Address`], [`Caller`], [`Context::send_after`] |
@@ -132,9 +132,10 @@ pub use endpoint::{Builder, Endpoint};
 pub use error::Error;
 pub use io::ceiling::{Bound, Ceiling};
 pub use message::{AddressError, ReplyError};
-pub use message::{Broadcast, BroadcastError, Crash, Refused, Rejection, Request, Response, Stop};
+pub use message::{Broadcast, BroadcastError, Crash, JoinError, Refused, Rejection, Stop};
 pub use message::{EventError, FromEvent, NoEvents, RawEvent, Topic};
 pub use message::{IntoPayload, Json, Payload, PayloadError, PayloadRef, RawJson, TransportName};
+pub use message::{Request, Response};
 pub use mount::{Mount, NewMount};
 pub use protocol::http::{Param, Params};
 pub use running::Running;
@@ -142,15 +143,18 @@ pub use shard::blocking::BlockingError;
 pub use socket::{ConnectInfo, SocketHandler};
 pub use telemetry::ShardCounts;
 
-/// What nearly every application uses.
+/// What nearly every application uses: the traits, and whatever their methods and an endpoint's are
+/// given and return.
 ///
 /// ```
 /// use simurgh::prelude::*;
 /// ```
 pub mod prelude {
     pub use crate::{
-        Address, Broadcast, Channel, ConnectInfo, Context, Crash, Endpoint, Handle, Join, Joined,
-        Json, Payload, RawEvent, Refused, Rejection, Reply, SocketHandler, SocketRef, Stop, Topic,
+        Address, Broadcast, Caller, Channel, ConnectInfo, Context, Crash, Endpoint, EventError,
+        Handle, Join, JoinError, Joined, Json, Limits, NoEvents, Payload, RawEvent, Refused,
+        Rejection, Reply, Request, Response, Running, SocketHandler, SocketRef, Stop, Subscription,
+        Topic,
     };
 }
 

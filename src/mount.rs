@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::callbacks;
 use crate::channel::{Channel, RouteShared};
-use crate::message::{Rejection, Request, from_params, segments};
+use crate::message::{Rejected, Request, from_params, segments};
 use crate::protocol::http::Params;
 use crate::shard::channels::{
     Connect, ConnectFailure, Connected, Handler, Mount as ShardMount, Pattern, RouteHandler,
@@ -163,13 +163,14 @@ struct TypedHandler<S: SocketHandler> {
 
 impl<S: SocketHandler> Handler for TypedHandler<S> {
     fn connect(&self, params: Params, request: Request) -> Connect {
-        let info = ConnectInfo { app: self.app.clone(), request };
+        let info = ConnectInfo { app: self.app.clone(), request, params };
         Box::pin(async move {
-            let params = from_params(&params).map_err(ConnectFailure::Params)?;
-            let socket = S::connect(params, &info).await.map_err(|rejection| match rejection {
-                Rejection::Refused(refused) => ConnectFailure::Refused(refused),
-                Rejection::Crash(crash) => ConnectFailure::Crash(crash.to_string()),
-            })?;
+            let params = from_params(&info.params).map_err(ConnectFailure::Params)?;
+            let socket =
+                S::connect(params, &info).await.map_err(|rejection| match rejection.0 {
+                    Rejected::Refused(response) => ConnectFailure::Refused(response),
+                    Rejected::Crash(crash) => ConnectFailure::Crash(crash.to_string()),
+                })?;
             Ok(Connected { id: socket.id(), socket: Rc::new(socket) })
         })
     }

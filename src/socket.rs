@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use crate::message::{Rejection, Request, TransportName};
+use crate::protocol::http::Params;
 
 /// A client's authenticated connection: the value is what its channels share (Phoenix's assigns).
 ///
@@ -31,7 +32,7 @@ use crate::message::{Rejection, Request, TransportName};
 ///
 ///     async fn connect(params: Credentials, _: &ConnectInfo<()>) -> Result<Self, Rejection> {
 ///         if params.secret != "open sesame" {
-///             return Err(Refused::default().into());
+///             return Err(Rejection::status(403));
 ///         }
 ///         Ok(User { id: params.user_id })
 ///     }
@@ -56,7 +57,7 @@ pub trait SocketHandler: Sized + 'static {
     ///
     /// # Errors
     ///
-    /// [`Refused`](crate::Refused) is answered with its status and body, 403 unless it says otherwise; any other
+    /// A [`Rejection`] is answered with its status, and a body and headers if it has any; any other
     /// error is logged and answered with 500.
     async fn connect(
         params: Self::Params,
@@ -74,6 +75,7 @@ pub trait SocketHandler: Sized + 'static {
 pub struct ConnectInfo<App> {
     pub(crate) app: Arc<App>,
     pub(crate) request: Request,
+    pub(crate) params: Params,
 }
 
 impl<App> ConnectInfo<App> {
@@ -85,6 +87,12 @@ impl<App> ConnectInfo<App> {
     /// What the client's messages are to be carried by.
     pub fn transport(&self) -> TransportName {
         TransportName::WebSocket
+    }
+
+    /// The query parameters and path variables as they came, for what
+    /// [`Params`](SocketHandler::Params) leaves out.
+    pub fn params(&self) -> &Params {
+        &self.params
     }
 
     /// The request that wants the connection.

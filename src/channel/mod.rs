@@ -7,10 +7,12 @@ mod handle;
 mod sleep;
 mod subscription;
 
+use std::borrow::Cow;
+
 use serde::de::DeserializeOwned;
 
 use crate::message::{
-    Broadcast, Crash, EventError, FromEvent, IntoPayload, Payload, PayloadError, Rejection, Stop,
+    Broadcast, Crash, EventError, FromEvent, IntoPayload, JoinError, Payload, PayloadError, Stop,
     Topic,
 };
 use crate::socket::SocketHandler;
@@ -81,6 +83,38 @@ pub use subscription::{Subscription, SubscriptionError};
 ///     }
 /// }
 /// ```
+/// A channel under several sockets is generic over them. Each mount names it with its own handler, and
+/// what it needs of one is a trait of the application's:
+///
+/// ```
+/// use std::marker::PhantomData;
+/// use simurgh::prelude::*;
+///
+/// /// What a room wants to know of whoever joins.
+/// trait Named: SocketHandler<App = ()> {
+///     fn name(&self) -> &str;
+/// }
+///
+/// struct Room<S>(PhantomData<S>);
+///
+/// impl<S: Named> Channel for Room<S> {
+///     type Socket = S;
+///     type Params = ();
+///     type Event = NoEvents;
+///     type Info = ();
+///
+///     async fn join(_: &Topic, _: (), cx: &mut Context<'_, Self>) -> Join<Self> {
+///         println!("{} joins", cx.socket().name());
+///         Ok(Joined::new(Room(PhantomData)))
+///     }
+/// }
+///
+/// fn endpoint<User: Named, Admin: Named>() -> simurgh::Builder<()> {
+///     Endpoint::builder(())
+///         .socket("/socket", |mount| mount.handler::<User>().channel::<Room<User>>("room:*"))
+///         .socket("/admin", |mount| mount.handler::<Admin>().channel::<Room<Admin>>("room:*"))
+/// }
+/// ```
 #[allow(async_fn_in_trait, reason = "a channel's futures stay on their shard: no Send wanted")]
 pub trait Channel: Sized + 'static {
     /// The socket handler under which this channel runs.
@@ -126,16 +160,24 @@ pub trait Channel: Sized + 'static {
     /// client is told `join crashed`.
     async fn join(topic: &Topic, params: Self::Params, cx: &mut Context<'_, Self>) -> Join<Self>;
 
-    /// Handles what the client sent, and says what it is answered.
+    /// Handles what the client sent, and says what it is answered. To be written unless the channel has
+    /// [`NoEvents`](crate::NoEvents): where it is missed, building the program fails.
     ///
     /// # Errors
     ///
     /// Any error ends the channel with `phx_error`.
     async fn handle_in(
         &mut self,
-        event: Self::Event,
-        cx: &mut Context<'_, Self>,
-    ) -> Result<Reply, Crash>;
+        _event: Self::Event,
+        _cx: &mut Context<'_, Self>,
+    ) -> Result<Reply, Crash> {
+        const {
+            // Only what has no value at all needs no room beside nothing.
+            let has_none = size_of::<Option<Self::Event>>() == 0;
+            assert!(has_none, "a channel with events has to say how it handles them: `handle_in`");
+        }
+        unreachable!("there is no such event")
+    }
 
     /// Handles an event that [`Event`](Channel::Event) does not know, or whose payload it can't
     /// decode; `error` says which. Unless written it ends the channel, as in Phoenix.
@@ -254,7 +296,7 @@ pub trait Channel: Sized + 'static {
 }
 
 /// What [`Channel::join`] returns.
-pub type Join<C> = Result<Joined<C>, Rejection>;
+pub type Join<C> = Result<Joined<C>, JoinError>;
 
 /// A join that is granted: the channel's state, and what the client is told.
 #[derive(Debug)]
@@ -290,7 +332,7 @@ impl<C> Joined<C> {
 /// A response that can't be made into JSON, or not be encoded for this client, crashes the channel
 /// when the reply is sent.
 #[derive(Debug)]
-pub struct Reply(pub(crate) Option<(&'static str, Result<Payload, PayloadError>)>);
+pub struct Reply(pub(crate) Option<(Cow<'static, str>, Result<Payload, PayloadError>)>);
 
 impl Reply {
     /// No answer, or one that comes later (see [`reply_later`](Context::reply_later)).
@@ -309,7 +351,36 @@ impl Reply {
     }
 
     /// A status of the application's own; stock clients call the hooks registered for it.
-    pub fn with_status(status: &'static str, response: impl IntoPayload) -> Self {
-        Self(Some((status, response.into_payload())))
+    pub fn with_status(status: impl Into<Cow<'static, str>>, response: impl IntoPayload) -> Self {
+        Self(Some((status.into(), response.into_payload())))
     }
 }
+
+/// A channel with events that does not say how it handles them can't be built:
+///
+/// ```compile_fail,E0080
+/// # use simurgh::prelude::*;
+/// # struct Visitor;
+/// # impl SocketHandler for Visitor {
+/// #     type App = ();
+/// #     type Params = ();
+/// #     async fn connect(_: (), _: &ConnectInfo<()>) -> Result<Self, Rejection> { Ok(Visitor) }
+/// # }
+/// struct Forgetful;
+///
+/// impl Channel for Forgetful {
+///     type Socket = Visitor;
+///     type Params = ();
+///     type Event = RawEvent;
+///     type Info = ();
+///
+///     async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> {
+///         Ok(Joined::new(Forgetful))
+///     }
+/// }
+///
+/// let _ = Endpoint::builder(())
+///     .socket("/socket", |mount| mount.handler::<Visitor>().channel::<Forgetful>("room:*"));
+/// ```
+#[cfg(doctest)]
+struct NoHandleIn;

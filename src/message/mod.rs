@@ -33,7 +33,8 @@ mod ids;
 mod kept;
 
 pub use broadcast::{Broadcast, BroadcastError};
-pub use crash::{Crash, Rejection};
+pub(crate) use crash::Rejected;
+pub use crash::{Crash, JoinError, Rejection};
 pub(crate) use encoding::Encoding;
 pub(crate) use end_reason::{EndReason, Farewell};
 pub(crate) use event::decode_params;

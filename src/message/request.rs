@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use crate::protocol::http;
+use crate::protocol::http::{self, Params};
 
 /// An HTTP request: of a client that connects, or for a plain route.
 pub struct Request {
@@ -40,6 +40,12 @@ impl Request {
     /// The query as it came, without the `?`; empty when there is none.
     pub fn query(&self) -> &str {
         self.split_target().1
+    }
+
+    /// The query's parameters, decoded as Phoenix does it: `a[]=1` is a list, `a[k]=1` a map. `None`
+    /// for a query that is not UTF-8.
+    pub fn query_params(&self) -> Option<Params> {
+        http::decode_query(self.query()).ok()
     }
 
     /// The host that was asked for, from the `Host` header.

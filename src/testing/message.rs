@@ -1,6 +1,6 @@
-use std::fmt;
+use std::{fmt, ops};
 
-use serde_json::value::RawValue;
+use serde_json::value::{Index, RawValue};
 use serde_json::{Value, json};
 
 /// A version of Phoenix's wire protocol, as the `vsn` parameter names it.
@@ -201,6 +201,22 @@ impl Payload {
         match self {
             Self::Json(_) => None,
             Self::Binary(bytes) => Some(bytes),
+        }
+    }
+}
+
+/// `payload["body"]`, as of a [`Value`]: null for what is not there.
+///
+/// # Panics
+///
+/// When the payload is binary.
+impl<I: Index> ops::Index<I> for Payload {
+    type Output = Value;
+
+    fn index(&self, index: I) -> &Value {
+        match self {
+            Self::Json(value) => &value[index],
+            Self::Binary(bytes) => panic!("a binary payload of {} bytes", bytes.len()),
         }
     }
 }

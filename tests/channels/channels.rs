@@ -138,10 +138,10 @@ impl<K: Kind> Drop for Actor<K> {
     }
 }
 
-fn crash(rejection: Rejection) -> Crash {
+fn crash(rejection: JoinError) -> Crash {
     match rejection {
-        Rejection::Crash(crash) => crash,
-        Rejection::Refused(_) => Crash::new("only a join can be refused"),
+        JoinError::Crash(crash) => crash,
+        JoinError::Refused(_) => Crash::new("only a join can be refused"),
     }
 }
 
@@ -149,7 +149,7 @@ fn crash(rejection: Rejection) -> Crash {
 async fn act<K: Kind>(
     steps: &[Step],
     cx: &mut Context<'_, Actor<K>>,
-) -> Result<(Option<Payload>, Reply), Rejection> {
+) -> Result<(Option<Payload>, Reply), JoinError> {
     let app = cx.app().clone();
     let (mut response, mut reply) = (None, Reply::none());
     for step in steps.iter().cloned() {
@@ -165,12 +165,12 @@ async fn act<K: Kind>(
             Step::Block => cx.blocking(|| ()).await?,
             Step::Reply(status, value) => {
                 response = Some(Payload::json(&value)?);
-                reply = Reply::with_status(status.leak(), value);
+                reply = Reply::with_status(status, value);
             }
             Step::ReplyBinary(status) => {
                 let bytes = Payload::binary(&[4, 5, 6][..]);
                 response = Some(bytes.clone());
-                reply = Reply::with_status(status.leak(), bytes);
+                reply = Reply::with_status(status, bytes);
             }
             Step::ReplyLater => app.give_reply(cx.reply_later()?),
             Step::AnswerKept(value) => app.answer_kept(value)?,

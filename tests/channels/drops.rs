@@ -2,6 +2,7 @@
 //! panic is theirs alone, and the endpoint's handle may be used.
 
 use std::fmt;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -77,7 +78,7 @@ impl Clone for Charge {
 
 /// An error that goes off when it is printed.
 #[derive(Debug)]
-struct RudeError(std::cell::RefCell<Charge>);
+struct RudeError(std::sync::Mutex<Charge>);
 
 impl fmt::Debug for Charge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,7 +88,7 @@ impl fmt::Debug for Charge {
 
 impl fmt::Display for RudeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.borrow_mut().go_off();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).go_off();
         f.write_str("printed")
     }
 }

@@ -91,6 +91,20 @@ fn a_message_is_answered_by_another_channel_on_any_shard() {
 }
 
 #[test]
+fn a_message_without_a_ref_is_answered_without_one() {
+    everywhere(|world, door| {
+        let mut client = door.client(world);
+        client.join("room:1", json!({})).unwrap();
+        let steps = script([reply(json!({ "a": 1 }))]);
+        client.send(json!(null), json!(null), json!("room:1"), json!("act"), steps);
+        let answer = client.expect("room:1", "phx_reply").unwrap();
+        assert_eq!(answer.message_ref, json!(null));
+        assert_eq!(answer.payload["response"]["a"], json!(1));
+        assert_eq!(answer.payload["nothing"], json!(null));
+    });
+}
+
+#[test]
 fn a_message_without_a_ref_cannot_be_answered_later() {
     everywhere(|world, door| {
         let mut client = door.client(world);

@@ -56,7 +56,7 @@ impl SocketHandler for Visitor {
         match params["connect"].as_str() {
             Some("fail") => Err(Crash::new(TOLD).into()),
             Some("panic") => panic!("{TOLD}"),
-            Some("refuse") => Err(Refused::default().into()),
+            Some("refuse") => Err(Rejection::status(403)),
             Some("wait") => info.app().for_ever().await,
             _ => Ok(Self { id: params["id"].as_str().map(str::to_owned), _live }),
         }

@@ -99,8 +99,15 @@ impl SocketHandler for Visitor {
     async fn connect(params: Value, info: &ConnectInfo<App>) -> Result<Self, Rejection> {
         info.app().0.connects.fetch_add(1, Ordering::SeqCst);
         match params["connect"].as_str() {
-            Some("refuse") => return Err(Refused::default().into()),
-            Some("refuse_429") => return Err(Refused::status(429).body("slow down").into()),
+            Some("refuse") => return Err(Rejection::status(403)),
+            Some("refuse_429") => {
+                let response = Response::new(429).header("retry-after", "10").text("slow down");
+                return Err(Rejection::response(response));
+            }
+            Some(told @ "tell_params") => {
+                assert_eq!(info.params().text("connect"), Some(told));
+                return Err(Rejection::status(410));
+            }
             Some("fail") => return Err(Crash::new("the users are out of reach").into()),
             Some("panic") => panic!("connect panics as it was told to"),
             Some("wait") => info.app().pass_gate().await,

@@ -48,6 +48,7 @@ fn connect_decides_how_it_refuses() {
     for (connect, status, body) in [
         ("refuse", 403, ""),
         ("refuse_429", 429, "slow down"),
+        ("tell_params", 410, ""),
         ("fail", 500, ""),
         ("panic", 500, ""),
     ] {
@@ -57,6 +58,7 @@ fn connect_decides_how_it_refuses() {
         assert_eq!(answer.header("content-length"), Some(length.as_str()));
         assert_eq!(answer.header("cache-control"), Some(NOT_CACHED));
         assert_ne!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("retry-after"), (status == 429).then_some("10"));
     }
     assert_eq!(server.await_counts(|counts| counts[0].crashes == 2)[0].connected, 0);
     server.await_rest();

@@ -1,7 +1,7 @@
 //! Plain requests: routes, several on a connection, and those that no server should answer well.
 
 use simurgh::testing::Server;
-use simurgh::{Endpoint, Response};
+use simurgh::{Endpoint, Param, Response};
 
 use crate::app::{self, App};
 use crate::support::{Frame, Raw, get, upgrade};
@@ -13,6 +13,11 @@ fn routes() -> Server {
             let agent = request.header("user-agent").unwrap_or("nobody");
             let (method, path, query) = (request.method(), request.path(), request.query());
             Response::new(200).text(format!("{method} {path} {query} {agent}"))
+        })
+        .get("/params", |request| {
+            let params = request.query_params().expect("the query is UTF-8");
+            let Some(Param::List(list)) = params.get("list") else { panic!("{params:?}") };
+            Response::new(200).text(format!("{:?} {}", params.text("a"), list.len()))
         })
         .get("/gone/", |_| Response::new(410).header("x-reason", "moved").text("nobody here"))
         .get("/panics", |_| panic!("the route panics as it was told to"))
@@ -37,6 +42,14 @@ fn a_route_sees_its_request() {
     assert_eq!(raw.answer().body, "GET /asked c nobody");
     drop(raw);
     server.await_rest();
+}
+
+#[test]
+fn a_route_reads_the_parameters_of_its_query() {
+    let server = routes();
+    let mut raw = Raw::connect(server.addr(0));
+    raw.send(get("/params?a=%20b&list[]=1&list[]=2", &[]));
+    assert_eq!(raw.answer().body, "Some(\" b\") 2");
 }
 
 #[test]

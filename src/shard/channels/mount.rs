@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use super::cell::Cell;
-use crate::message::{Encoding, ParamsError, ProcessId, Refused, Request, Topic};
+use crate::message::{Encoding, ParamsError, ProcessId, Request, Response, Topic};
 use crate::protocol::http::Params;
 use crate::protocol::phoenix::{self, VersionError};
 
@@ -61,7 +61,7 @@ pub(crate) struct Connected {
 /// Why a client was not accepted.
 pub(crate) enum ConnectFailure {
     Params(ParamsError),
-    Refused(Refused),
+    Refused(Response),
     /// What the application's error said.
     Crash(String),
 }

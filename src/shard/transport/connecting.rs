@@ -127,10 +127,9 @@ fn refusal(hub: &Hub, peer: SocketAddr, failure: ConnectFailure) -> Response {
             hub.telemetry.tell(Event::ParamsRefused { peer, error: &error });
             Response::new(403)
         }
-        ConnectFailure::Refused(refused) => {
-            hub.telemetry.tell(Event::ConnectRefused { peer, status: refused.status });
-            let response = Response::new(refused.status);
-            if refused.body.is_empty() { response } else { response.text(refused.body) }
+        ConnectFailure::Refused(response) => {
+            hub.telemetry.tell(Event::ConnectRefused { peer, status: response.status });
+            response
         }
         ConnectFailure::Crash(error) => {
             hub.telemetry.tell(Event::ConnectCrashed { peer, error });

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 /// The limits of an endpoint.
 ///
-/// Set on the builder with [`limits`](crate::Builder::limits); what a mount sets for itself
-/// ([`max_topics`](crate::Mount::max_topics)) wins over what stands here.
+/// Set on the builder with [`limits`](crate::Builder::limits). A mount may set its own
+/// [`max_topics`](crate::Mount::max_topics), [`idle_timeout`](crate::Mount::idle_timeout),
+/// [`max_frame_size`](crate::Mount::max_frame_size),
+/// [`max_message_size`](crate::Mount::max_message_size) and
+/// [`max_json_depth`](crate::Mount::max_json_depth), which win over what stands here.
 ///
 /// A connection's times (`head_timeout`, `idle_timeout`, `close_timeout`) are counted in whole
 /// seconds, rounded up, and may end up to two seconds late. They are not over before all has been

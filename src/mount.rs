@@ -5,9 +5,11 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::callbacks;
 use crate::channel::{Channel, RouteShared};
+use crate::config::Limits;
 use crate::message::{Rejected, Request, from_params, segments};
 use crate::protocol::http::Params;
 use crate::shard::channels::{
@@ -31,7 +33,7 @@ impl<A> NewMount<A> {
         Mount {
             websocket_path: segments("websocket"),
             routes: Vec::new(),
-            max_topics: None,
+            own: OwnLimits::default(),
             wrong: None,
         }
     }
@@ -41,8 +43,18 @@ impl<A> NewMount<A> {
 pub struct Mount<S: SocketHandler> {
     websocket_path: Vec<String>,
     routes: Vec<(Pattern, MakeRoute<S>)>,
-    max_topics: Option<usize>,
+    own: OwnLimits,
     wrong: Option<String>,
+}
+
+/// What a mount sets for itself; the rest is the endpoint's.
+#[derive(Default, Clone, Copy)]
+struct OwnLimits {
+    max_topics: Option<usize>,
+    idle_timeout: Option<Duration>,
+    max_frame_size: Option<usize>,
+    max_message_size: Option<usize>,
+    max_json_depth: Option<usize>,
 }
 
 type MakeRoute<S> =
@@ -75,11 +87,43 @@ impl<S: SocketHandler> Mount<S> {
         self
     }
 
-    /// How many topics a socket may have joined at once. Default: the endpoint's
-    /// [`max_topics`](crate::Limits::max_topics).
+    /// How many topics a socket may have joined at once: Phoenix's `max_channels_per_transport`.
+    /// Default: the endpoint's [`max_topics`](crate::Limits::max_topics).
     #[must_use]
     pub fn max_topics(mut self, max_topics: usize) -> Self {
-        self.max_topics = Some(max_topics);
+        self.own.max_topics = Some(max_topics);
+        self
+    }
+
+    /// Time without a byte received, after which a socket is closed: Phoenix's `timeout`. Default: the
+    /// endpoint's [`idle_timeout`](crate::Limits::idle_timeout).
+    #[must_use]
+    pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.own.idle_timeout = Some(idle_timeout);
+        self
+    }
+
+    /// Bytes of payload in one WebSocket frame; Phoenix has it by this name. Default: the endpoint's
+    /// [`max_frame_size`](crate::Limits::max_frame_size).
+    #[must_use]
+    pub fn max_frame_size(mut self, max_frame_size: usize) -> Self {
+        self.own.max_frame_size = Some(max_frame_size);
+        self
+    }
+
+    /// Bytes of payload in one message, all its frames together. Default: the endpoint's
+    /// [`max_message_size`](crate::Limits::max_message_size).
+    #[must_use]
+    pub fn max_message_size(mut self, max_message_size: usize) -> Self {
+        self.own.max_message_size = Some(max_message_size);
+        self
+    }
+
+    /// Nested arrays and objects in a payload. Default: the endpoint's
+    /// [`max_json_depth`](crate::Limits::max_json_depth).
+    #[must_use]
+    pub fn max_json_depth(mut self, max_json_depth: usize) -> Self {
+        self.own.max_json_depth = Some(max_json_depth);
         self
     }
 
@@ -98,7 +142,7 @@ impl<S: SocketHandler> Mount<S> {
         Ok(Arc::new(MountBlueprint::<S> {
             path: segments(path),
             websocket_path: self.websocket_path,
-            max_topics: self.max_topics,
+            own: self.own,
             app,
             routes: self.routes,
         }))
@@ -137,18 +181,36 @@ impl<S: SocketHandler> fmt::Debug for Mount<S> {
 struct MountBlueprint<S: SocketHandler> {
     path: Vec<String>,
     websocket_path: Vec<String>,
-    max_topics: Option<usize>,
+    own: OwnLimits,
     app: Arc<S::App>,
     routes: Vec<(Pattern, MakeRoute<S>)>,
 }
 
 impl<S: SocketHandler> Blueprint for MountBlueprint<S> {
-    fn build(&self, desk: &Desk, max_topics: usize) -> ShardMount {
+    fn limits(&self, endpoint: &Limits) -> Limits {
+        let OwnLimits {
+            max_topics,
+            idle_timeout,
+            max_frame_size,
+            max_message_size,
+            max_json_depth,
+        } = self.own;
+        Limits {
+            max_topics: max_topics.unwrap_or(endpoint.max_topics),
+            idle_timeout: idle_timeout.unwrap_or(endpoint.idle_timeout),
+            max_frame_size: max_frame_size.unwrap_or(endpoint.max_frame_size),
+            max_message_size: max_message_size.unwrap_or(endpoint.max_message_size),
+            max_json_depth: max_json_depth.unwrap_or(endpoint.max_json_depth),
+            ..endpoint.clone()
+        }
+    }
+
+    fn build(&self, desk: &Desk, limits: &Limits) -> ShardMount {
         let routes = self.routes.iter();
         ShardMount {
             path: self.path.clone(),
             websocket_path: self.websocket_path.clone(),
-            max_topics: self.max_topics.unwrap_or(max_topics),
+            max_topics: limits.max_topics,
             handler: Box::new(TypedHandler::<S> { app: self.app.clone() }),
             routes: routes
                 .map(|(pattern, make)| (pattern.clone(), make(desk, &self.app)))

@@ -10,6 +10,7 @@ use super::blocking::{Blocking, Pool};
 use super::channels::{MakeInfo, Mount, Question, TimerId};
 use super::links::{Remote, Shared};
 use super::local::Local;
+use crate::config::Limits;
 use crate::message::{Broadcast, BroadcastError, Payload, ProcessId};
 use crate::protocol::phoenix::{EncodeError, RefBuf};
 use crate::protocol::websocket::CloseCode;
@@ -171,6 +172,8 @@ impl Desk {
 
 /// What the builder knows of a mount, to be made anew on each shard.
 pub(crate) trait Blueprint: Send + Sync {
-    /// `max_topics` is for a mount that does not say itself how many a socket may join.
-    fn build(&self, desk: &Desk, max_topics: usize) -> Mount;
+    /// The limits of its sockets: the endpoint's, and in their place what it says itself.
+    fn limits(&self, endpoint: &Limits) -> Limits;
+
+    fn build(&self, desk: &Desk, limits: &Limits) -> Mount;
 }

@@ -126,9 +126,12 @@ impl<I: Io> Shard<I> {
         let Parts { shard, limits, shared, inbox, mesh, routes, slice } = parts;
         let telemetry = Telemetry::new(shard, shared.tallies[shard].clone());
         let remote = shared.remotes[shard].clone();
+        let bounded: Vec<_> = mounts.iter().map(|mount| mount.limits(&limits)).collect();
+        let sizes = bounded.iter().chain([&limits]).map(|limits| limits.max_message_size);
+        let max_message_size = sizes.max().unwrap_or_default();
         let bounds = Bounds {
             max_owed: limits.max_send_queue,
-            max_queued: limits.max_send_queue.saturating_add(limits.max_message_size),
+            max_queued: limits.max_send_queue.saturating_add(max_message_size),
         };
         let own = |table: &Arc<Interest>| OwnInterest::new(table.clone(), shard);
         let marks = (own(&shared.interest), own(&shared.congestion));
@@ -147,7 +150,7 @@ impl<I: Io> Shard<I> {
             spent: Spent::default(),
             pressure: None,
         };
-        let transport = Transport::new(&limits, routes);
+        let transport = Transport::new(&limits, &bounded, routes);
         let local = Rc::new(Local {
             core: RefCell::new(Core { transport, hub }),
             shared,
@@ -155,7 +158,7 @@ impl<I: Io> Shard<I> {
         });
         let desk = Desk::new(&local);
         let mounts: Rc<[Mount]> =
-            mounts.iter().map(|mount| mount.build(&desk, limits.max_topics)).collect();
+            mounts.iter().zip(&bounded).map(|(mount, limits)| mount.build(&desk, limits)).collect();
         local.core.borrow_mut().hub.channels.set_mounts(mounts);
         Self {
             io,

@@ -1,12 +1,12 @@
 //! What a client sees of the server, from its first byte on: requests, upgrades, frames, closes.
 //!
 //! ```text
-//!   requests, url, checks, versions     before the socket is open
-//!   text, fields, binary, relayed       messages
-//!   websocket, sizes, close, idle       frames, and how a connection ends
-//!   connecting, slow_readers, floods    clients that are slow, or ask for too much at once
-//!   crowds, unfinished                  more clients than there is room for, or more half said
-//!   startup, logs                       what the operator sees
+//!   requests, url, checks, versions         before the socket is open
+//!   text, fields, binary, relayed           messages
+//!   websocket, sizes, mounts, close, idle   frames, their limits, and how a connection ends
+//!   connecting, slow_readers, floods        clients that are slow, or ask for too much at once
+//!   crowds, unfinished                      more clients than there is room for, or more half said
+//!   startup, logs                           what the operator sees
 //! ```
 //!
 //! What channels do with messages is tested in `tests/channels`.
@@ -23,6 +23,7 @@ mod fields;
 mod floods;
 mod idle;
 mod logs;
+mod mounts;
 mod relayed;
 mod requests;
 mod sizes;

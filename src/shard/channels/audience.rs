@@ -53,7 +53,7 @@ impl Audience for Crowd<'_> {
     }
 
     fn channels(&mut self, line: LineId) -> SmallVec<[ProcessId; 4]> {
-        let Some(Place::Open(place)) = self.lines.place(line) else {
+        let Some(Place::Open(place, _)) = self.lines.place(line) else {
             return SmallVec::new();
         };
         let session = self.channels.sessions.find(place, line);
@@ -76,7 +76,7 @@ impl Audience for Crowd<'_> {
                 held.expect("a subscriber knows its place").1 = to;
             }
             Kind::Socket => {
-                let Some(Place::Open(place)) = self.lines.place(who.line) else {
+                let Some(Place::Open(place, _)) = self.lines.place(who.line) else {
                     unreachable!("it is subscribed while it is open");
                 };
                 let session = self.channels.sessions.find(place, who.line);

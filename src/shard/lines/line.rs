@@ -41,8 +41,8 @@ pub(crate) enum Place {
     Empty,
     /// A request is awaited, or `connect` runs.
     Arriving(u32),
-    /// A Phoenix socket: its session.
-    Open(u32),
+    /// A Phoenix socket: its session, and its mount, by whose bounds it is read.
+    Open(u32, u8),
     /// On its way out.
     Leaving(u32),
 }

@@ -100,7 +100,7 @@ impl Lines {
 
     /// Writes down where a client stands now, and how its messages are written if it is open.
     pub(crate) fn set_place(&mut self, id: LineId, place: Place, encoding: Option<Encoding>) {
-        debug_assert_eq!(matches!(place, Place::Open(_)), encoding.is_some(), "{place:?}");
+        debug_assert_eq!(matches!(place, Place::Open(..)), encoding.is_some(), "{place:?}");
         let line = self.table.find(id).expect("whoever is placed is there");
         (line.place, line.encoding) = (place, encoding);
     }
@@ -313,7 +313,7 @@ impl Lines {
         assert_eq!(self.queue.waiting, frames, "frames that wait");
         for (id, line) in self.table.iter() {
             line.outbox.check(id, self.queue.has_more());
-            let is_open = matches!(line.place, Place::Open(_));
+            let is_open = matches!(line.place, Place::Open(..));
             assert_eq!(is_open, line.encoding.is_some(), "{id:?} is open and has an encoding");
         }
     }

@@ -154,7 +154,7 @@ impl Model {
         let mut lines = Lines::new(bounds, telemetry);
         for line in 0..LINES {
             lines.insert(id(line).into(), 0, Place::Arriving(0));
-            lines.set_place(id(line).into(), Place::Open(0), Some(Encoding::V2));
+            lines.set_place(id(line).into(), Place::Open(0, 0), Some(Encoding::V2));
         }
         Self { lines, sockets: Sockets::default(), owed: vec![Vec::new(); LINES], frames: 0 }
     }

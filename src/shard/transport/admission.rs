@@ -37,11 +37,12 @@ impl Transport {
                 return;
             }
             self.admissions.refused += 1;
-            let step = Step::Refuse;
-            self.stand_aside(Leaving { id, step, deadline, was_refused: true, spared: 0 })
+            let (step, websocket) = (Step::Refuse, self.bounds.websocket);
+            let was_refused = true;
+            self.stand_aside(Leaving { id, step, deadline, websocket, was_refused, spared: 0 })
         };
         hub.lines.insert(id.into(), begun, place);
-        self.deadlines.insert(id, now, deadline.min(begun + self.bounds.idle_timeout));
+        self.deadlines.insert(id, now, deadline.min(begun + self.bounds.shortest_idle));
     }
 
     /// Takes a place, if there is one.

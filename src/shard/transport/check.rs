@@ -25,7 +25,7 @@ impl Transport {
                     assert_eq!(LineId::from(its.id), line);
                     leaving += 1;
                 }
-                Place::Open(_) => {}
+                Place::Open(..) => {}
                 Place::Empty => panic!("{line:?} has no place"),
             }
         }

@@ -87,7 +87,7 @@ impl Transport {
         let (mount, encoding) = (connecting.mount, connecting.encoding);
         let session = hub.open_session(Opening { line, mount, encoding, socket, id: name });
         self.take_arriving(place);
-        hub.lines.set_place(line, Place::Open(session), Some(encoding));
+        hub.lines.set_place(line, Place::Open(session, mount), Some(encoding));
         hub.telemetry.tell(Event::Connected { peer: connecting.peer });
         self.dead.push(connecting.connect);
         self.unfinished.take_bytes(id).map(|(_, early)| early)

@@ -31,24 +31,31 @@ impl Transport {
     fn check_deadline(&mut self, hub: &mut Hub, io: &impl Io, id: ConnectionId) -> Option<u32> {
         let now = hub.clock.seconds();
         let (heard, place) = hub.lines.heard(id.into())?;
-        let idle = heard + self.bounds.idle_timeout;
         if self.waiting.has(id) && !matches!(place, Place::Leaving(_)) {
             // It has spoken, and it is for us to listen.
-            return Some(now + self.bounds.idle_timeout);
+            return Some(now + self.bounds.shortest_idle);
         }
         match place {
-            Place::Open(_) if now < idle => return Some(idle),
-            // Something has come, and there was no buffer to read it into.
-            Place::Open(_) if io.is_starved(id) => return Some(now + 1),
-            Place::Open(_) => self.end(hub, id, EndReason::Idle),
+            Place::Open(_, mount) => {
+                let idle = heard + self.bounds.of(mount).idle_timeout;
+                if now < idle {
+                    return Some(idle);
+                }
+                if io.is_starved(id) {
+                    // Something has come, and there was no buffer to read it into.
+                    return Some(now + 1);
+                }
+                self.end(hub, id, EndReason::Idle);
+            }
             Place::Arriving(place) => {
                 let arriving = &self.arriving[place as usize];
                 let (is_head, peer) = (arriving.awaits_request(), arriving.peer);
+                let idle = heard + self.bounds.idle_timeout;
                 let deadline = if is_head { arriving.deadline } else { idle };
                 if now < deadline {
                     // What follows may have an earlier deadline, and nobody is told when it begins.
-                    let Bounds { idle_timeout, head_timeout, .. } = self.bounds;
-                    return Some(deadline.min(now + idle_timeout.min(head_timeout)));
+                    let Bounds { shortest_idle, head_timeout, .. } = self.bounds;
+                    return Some(deadline.min(now + shortest_idle.min(head_timeout)));
                 }
                 if io.is_starved(id) {
                     return Some(now + 1);

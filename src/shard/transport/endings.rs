@@ -37,10 +37,10 @@ impl Transport {
         let is_malformed =
             matches!(reason, EndReason::BadFrame { .. } | EndReason::BadMessage { .. });
         match (farewell, place) {
-            (Farewell::Close(code), Place::Open(_)) => {
+            (Farewell::Close(code), Place::Open(..)) => {
                 self.close(hub, id, (code, reason.words()), Step::AwaitClose, &stop);
             }
-            (Farewell::Fail(code), Place::Open(_)) => {
+            (Farewell::Fail(code), Place::Open(..)) => {
                 self.close(hub, id, (code, reason.words()), Step::Shutdown, &stop);
             }
             _ => self.drop_connection(hub, id),
@@ -115,7 +115,7 @@ impl Transport {
         for (line, place) in places {
             let id = ConnectionId::from(line);
             match place {
-                Place::Open(_) => self.end(hub, id, EndReason::Draining),
+                Place::Open(..) => self.end(hub, id, EndReason::Draining),
                 Place::Leaving(place) if self.leaving[place as usize].step != Step::Refuse => {}
                 Place::Arriving(place) if self.is_to_be_answered(place, is_patient) => {
                     self.await_last_request(hub, place);
@@ -157,8 +157,11 @@ impl Transport {
 
     /// Waits for the client's Close; everything else that comes is no longer heard.
     pub(super) fn await_close(&mut self, hub: &mut Hub, id: ConnectionId, bytes: &mut [u8]) {
+        let Some(websocket) = self.leaving_of(hub, id).map(|leaving| leaving.websocket) else {
+            return;
+        };
         let (begun, partial) = self.unfinished.take_message(id).unzip();
-        let input = Input::new(partial, bytes, self.bounds.websocket);
+        let input = Input::new(partial, bytes, websocket);
         self.look_for_close(hub, id, input, begun);
         self.trim_unfinished(hub);
     }
@@ -222,8 +225,12 @@ impl Transport {
             let leaving = &mut self.leaving[place as usize];
             (leaving.step, leaving.deadline) = (step, deadline);
         } else {
+            let websocket = match place {
+                Place::Open(_, mount) => self.bounds.of(mount).websocket,
+                _ => self.bounds.websocket,
+            };
             let was_refused = false;
-            let leaving = Leaving { id, step, deadline, was_refused, spared: 0 };
+            let leaving = Leaving { id, step, deadline, websocket, was_refused, spared: 0 };
             let aside = self.stand_aside(leaving);
             hub.lines.set_place(id.into(), aside, None);
             self.empty(hub, place, reason);
@@ -247,7 +254,7 @@ impl Transport {
     /// was no room for it from the first.
     fn empty(&mut self, hub: &mut Hub, place: Place, reason: &Stop) -> bool {
         match place {
-            Place::Open(session) => hub.end_session(session, reason),
+            Place::Open(session, _) => hub.end_session(session, reason),
             Place::Arriving(place) => {
                 if let Stage::Connecting(connecting) = self.take_arriving(place) {
                     self.dead.push(connecting.connect);

@@ -50,12 +50,12 @@ impl Transport {
         hub.clear_pressure();
         let share = hub.share(heard.read);
         match heard.place {
-            Place::Open(session) => {
+            Place::Open(session, mount) => {
                 let line = LineId::from(id);
                 let encoding = heard.encoding.expect("what is open has an encoding");
                 let begun = self.unfinished.take_message(id);
-                let limits = self.bounds.websocket;
-                let frames = Frames::new(line, session, encoding, begun, bytes, limits, share);
+                let bounds = self.bounds.of(mount);
+                let frames = Frames::new(line, session, encoding, begun, bytes, bounds, share);
                 Some(Reading::Frames(frames))
             }
             Place::Arriving(place) => {
@@ -77,7 +77,7 @@ impl Transport {
     #[inline(always)]
     pub(crate) fn read<'r>(&mut self, hub: &mut Hub, reading: &'r mut Reading<'_>) -> Read<'r> {
         match reading {
-            Reading::Frames(frames) => frames.read(hub, self.bounds.max_json_depth),
+            Reading::Frames(frames) => frames.read(hub),
             Reading::Requests(requests) => self.read_request(hub, requests),
         }
     }

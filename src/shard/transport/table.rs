@@ -50,13 +50,32 @@ pub(super) struct Bounds {
     pub(super) max_handshakes: usize,
     pub(super) max_partial_bytes: usize,
     pub(super) max_head_size: usize,
-    pub(super) max_json_depth: usize,
+    /// Of what is no socket.
     pub(super) websocket: websocket::Limits,
     pub(super) idle_timeout: u32,
+    /// The shortest of that and of all mounts'.
+    pub(super) shortest_idle: u32,
     pub(super) head_timeout: u32,
     pub(super) close_timeout: u32,
     /// The kernel's, and of its accuracy.
     pub(super) send_timeout: Duration,
+    mounts: Box<[SocketBounds]>,
+}
+
+/// What the sockets of a mount are bounded by.
+#[derive(Clone, Copy)]
+pub(super) struct SocketBounds {
+    pub(super) max_json_depth: usize,
+    pub(super) websocket: websocket::Limits,
+    pub(super) idle_timeout: u32,
+}
+
+impl Bounds {
+    /// Those of a mount.
+    #[inline]
+    pub(super) fn of(&self, mount: u8) -> &SocketBounds {
+        &self.mounts[usize::from(mount)]
+    }
 }
 
 /// A connection that is no socket yet.
@@ -87,6 +106,8 @@ pub(super) struct Leaving {
     pub(super) step: Step,
     /// When it is closed whatever has happened, in the shard's seconds.
     pub(super) deadline: u32,
+    /// What bounds the frames that still come.
+    pub(super) websocket: websocket::Limits,
     /// There was no room for it from the first.
     pub(super) was_refused: bool,
     /// In how many seconds past its deadline some of what it has sent could not be read.
@@ -110,22 +131,31 @@ pub(super) enum Step {
 }
 
 impl Transport {
-    pub(crate) fn new(limits: &Limits, routes: Arc<[PlainRoute]>) -> Self {
+    /// `mounts` has the limits of each mount's sockets.
+    pub(crate) fn new(limits: &Limits, mounts: &[Limits], routes: Arc<[PlainRoute]>) -> Self {
+        let websocket = |limits: &Limits| websocket::Limits {
+            max_frame_size: limits.max_frame_size,
+            max_message_size: limits.max_message_size,
+        };
+        let of_mount = |limits: &Limits| SocketBounds {
+            max_json_depth: limits.max_json_depth,
+            websocket: websocket(limits),
+            idle_timeout: ceil_seconds(limits.idle_timeout),
+        };
+        let idle = mounts.iter().chain([limits]).map(|limits| limits.idle_timeout).min();
         let bounds = Bounds {
             max_connections: limits.max_connections,
             max_connections_per_shard: limits.max_connections_per_shard,
             max_handshakes: limits.max_handshakes,
             max_partial_bytes: limits.max_partial_bytes,
             max_head_size: limits.max_head_size,
-            max_json_depth: limits.max_json_depth,
-            websocket: websocket::Limits {
-                max_frame_size: limits.max_frame_size,
-                max_message_size: limits.max_message_size,
-            },
+            websocket: websocket(limits),
             idle_timeout: ceil_seconds(limits.idle_timeout),
+            shortest_idle: ceil_seconds(idle.unwrap_or(limits.idle_timeout)),
             head_timeout: ceil_seconds(limits.head_timeout),
             close_timeout: ceil_seconds(limits.close_timeout),
             send_timeout: limits.send_timeout,
+            mounts: mounts.iter().map(of_mount).collect(),
         };
         Self {
             arriving: Table::default(),

@@ -1,13 +1,13 @@
 //! WebSockets: what an open socket's client sends, cut into messages and handed to its session.
 
 use super::errand::{Errand, Goodbye, Read};
-use super::table::{Step, Transport};
+use super::table::{SocketBounds, Step, Transport};
 use super::unfinished::Mark;
 use super::waiting::Stopped;
 use crate::io::ConnectionId;
 use crate::message::{Encoding, EndReason, LineId, Stop};
 use crate::protocol::phoenix::{self, Ref};
-use crate::protocol::websocket::{self, Ahead, Input, Limits, Message, Partial};
+use crate::protocol::websocket::{self, Ahead, Input, Message, Partial};
 use crate::shard::channels::{Hub, Pressure};
 
 /// Bytes of an open socket.
@@ -15,6 +15,7 @@ pub(crate) struct Frames<'b> {
     line: LineId,
     session: u32,
     encoding: Encoding,
+    max_depth: usize,
     input: Input<'b>,
     /// The mark of the message that began in a receive before, until that is whole.
     begun: Option<Mark>,
@@ -31,24 +32,25 @@ impl<'b> Frames<'b> {
         encoding: Encoding,
         begun: Option<(Mark, Box<Partial>)>,
         bytes: &'b mut [u8],
-        limits: Limits,
+        bounds: &SocketBounds,
         share: u16,
     ) -> Self {
         let (begun, partial) = begun.unzip();
-        let input = Input::new(partial, bytes, limits);
-        Self { line, session, encoding, input, begun, share, left: share }
+        let input = Input::new(partial, bytes, bounds.websocket);
+        let max_depth = bounds.max_json_depth;
+        Self { line, session, encoding, max_depth, input, begun, share, left: share }
     }
 
     /// Reads one message.
     #[inline(always)]
-    pub(super) fn read(&mut self, hub: &mut Hub, max_depth: usize) -> Read<'_> {
+    pub(super) fn read(&mut self, hub: &mut Hub) -> Read<'_> {
         if (self.left == 0 || hub.is_pressed())
-            && let Some(why) = self.stop(hub, max_depth)
+            && let Some(why) = self.stop(hub)
         {
             return Read::Over(Goodbye::Stopped(why));
         }
         self.left = self.left.saturating_sub(1);
-        let Self { line, session, encoding, input, begun, .. } = self;
+        let Self { line, session, encoding, max_depth, input, begun, .. } = self;
         let decoded = match input.next_message() {
             Ok(Some(Message::Text(text))) => {
                 if encoding.has_plain_heartbeats()
@@ -58,9 +60,9 @@ impl<'b> Frames<'b> {
                     hub.answer_heartbeat(*line, Ref::from_json(message_ref));
                     return Read::More;
                 }
-                encoding.decode(text, max_depth)
+                encoding.decode(text, *max_depth)
             }
-            Ok(Some(Message::Binary(bytes))) => encoding.decode_binary(bytes, max_depth),
+            Ok(Some(Message::Binary(bytes))) => encoding.decode_binary(bytes, *max_depth),
             Ok(Some(Message::Ping(payload))) => {
                 hub.write_bytes(*line, |out| websocket::write_pong(out, payload));
                 return Read::More;
@@ -85,7 +87,7 @@ impl Frames<'_> {
     /// Whether reading stops here, and why. Not before a heartbeat or a control frame, when it is not
     /// the client's own share that is over.
     #[cold]
-    fn stop(&mut self, hub: &mut Hub, max_depth: usize) -> Option<Pressure> {
+    fn stop(&mut self, hub: &mut Hub) -> Option<Pressure> {
         if let Some(met) = hub.take_pressure() {
             return Some(met);
         }
@@ -96,7 +98,7 @@ impl Frames<'_> {
         let is_urgent = match ahead {
             Ahead::Nothing | Ahead::Control => true,
             Ahead::Small(text) => str::from_utf8(&text).is_ok_and(|text| {
-                let message = self.encoding.decode(text, max_depth);
+                let message = self.encoding.decode(text, self.max_depth);
                 message.is_ok_and(|message| message.topic == "phoenix".into())
             }),
             Ahead::Large => false,

@@ -12,6 +12,7 @@ use crate::io::{self, Config, kernel, listener};
 use crate::message::{PlainRoute, Request, Response, segments};
 use crate::mount::{Mount, NewMount};
 use crate::running::Running;
+use crate::runtime::EnterRuntime;
 use crate::shard::Blueprint;
 use crate::shard::start::{self, Plan};
 use crate::socket::SocketHandler;
@@ -64,6 +65,7 @@ impl Endpoint {
             reuse_port: false,
             port_per_shard: false,
             limits: Limits::default(),
+            runtime: None,
             wrong: None,
         }
     }
@@ -81,6 +83,7 @@ pub struct Builder<A> {
     reuse_port: bool,
     port_per_shard: bool,
     limits: Limits,
+    runtime: Option<Arc<dyn EnterRuntime>>,
     /// The first mistake.
     wrong: Option<String>,
 }
@@ -169,6 +172,31 @@ impl<A: Send + Sync + 'static> Builder<A> {
         self
     }
 
+    /// A runtime that callbacks, `connect` and plain routes find on their threads, and futures where
+    /// they are polled and dropped: so that the timers and sockets of Tokio, and whatever stands on
+    /// them, can be awaited in a callback. With the feature `tokio` it takes a
+    /// `tokio::runtime::Handle`; others by [`EnterRuntime`].
+    ///
+    /// The runtime has to have threads of its own that drive it: a multi-threaded one, or one in whose
+    /// `block_on` a thread stays. It is to live longer than the endpoint: where it has ended, whatever
+    /// needs it panics, which ends the channel.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "tokio")]
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), simurgh::Error> {
+    ///     let endpoint = simurgh::demo::endpoint().runtime(tokio::runtime::Handle::current());
+    ///     let running = endpoint.listen("127.0.0.1:4000").start()?;
+    ///     tokio::task::spawn_blocking(|| running.run()).await.expect("it does not panic")
+    /// }
+    /// # #[cfg(not(feature = "tokio"))]
+    /// # fn main() {}
+    /// ```
+    pub fn runtime(mut self, runtime: impl EnterRuntime) -> Self {
+        self.runtime = Some(Arc::new(runtime));
+        self
+    }
+
     /// What the shards are built from, for those that the simulation runs by itself.
     #[cfg(test)]
     pub(crate) fn into_blueprint(self) -> (Vec<Arc<dyn Blueprint>>, Arc<[PlainRoute]>, Limits) {
@@ -237,6 +265,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
             mounts: self.mounts,
             routes: self.routes.into(),
             limits: limits.clone(),
+            runtime: self.runtime,
             listeners,
             cpus: cpus.iter().copied().map(Some).collect(),
             config: config.clone(),

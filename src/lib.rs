@@ -85,6 +85,8 @@
 //!
 //! # Features
 //!
+//! - `tokio`: `tokio::runtime::Handle` is a runtime that an endpoint's callbacks may be given
+//!   ([`Builder::runtime`]).
 //! - `testing`: a Phoenix client and a server with a port for each shard, for tests of an application.
 
 #![cfg_attr(
@@ -106,6 +108,7 @@ mod running;
 
 mod config;
 mod error;
+mod runtime;
 
 pub mod demo;
 
@@ -139,6 +142,7 @@ pub use message::{Request, Response};
 pub use mount::{Mount, NewMount};
 pub use protocol::http::{Param, Params};
 pub use running::Running;
+pub use runtime::EnterRuntime;
 pub use shard::blocking::BlockingError;
 pub use socket::{ConnectInfo, SocketHandler};
 pub use telemetry::ShardCounts;

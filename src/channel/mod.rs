@@ -29,8 +29,9 @@ pub use subscription::{Subscription, SubscriptionError};
 /// [`join`](Channel::join) and dropped when the channel ends.
 ///
 /// A joined channel is a process: it handles one thing at a time, in order, and its callbacks may
-/// wait (for a timer, for [`blocking`](Context::blocking) work, for a future of another runtime)
-/// without holding up anyone else. Futures stay on their shard and need not be `Send`.
+/// wait (for a timer, for [`blocking`](Context::blocking) work, for any other future)
+/// without holding up anyone else; those of Tokio that need its runtime find it if the endpoint was
+/// [given](crate::Builder::runtime) it. Futures stay on their shard and need not be `Send`.
 ///
 /// An error returned from any callback, or a panic in it, ends this channel alone: the client sees
 /// `phx_error` and joins again. After an error [`terminate`](Channel::terminate) runs; after a

@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::panics;
 use super::promise::Promise;
+use crate::runtime::{EnterRuntime, within};
 
 /// A pool of threads.
 pub(crate) struct Pool {
@@ -24,6 +25,7 @@ pub(crate) struct Pool {
     max_threads: usize,
     /// The CPUs that its threads may use: those without a shard where there are any, else all.
     cpus: Vec<usize>,
+    runtime: Option<Arc<dyn EnterRuntime>>,
 }
 
 struct Shared {
@@ -51,11 +53,16 @@ pub enum BlockingError {
 }
 
 impl Pool {
-    pub(crate) fn new(max_threads: usize, max_queue: usize, cpus: Vec<usize>) -> Self {
+    pub(crate) fn new(
+        max_threads: usize,
+        max_queue: usize,
+        cpus: Vec<usize>,
+        runtime: Option<Arc<dyn EnterRuntime>>,
+    ) -> Self {
         let (queue, receiver) = crossbeam_channel::bounded(max_queue);
         let shared =
             Shared { queue: receiver, threads: AtomicUsize::new(0), idle: AtomicUsize::new(0) };
-        Self { queue, shared: Arc::new(shared), max_threads, cpus }
+        Self { queue, shared: Arc::new(shared), max_threads, cpus, runtime }
     }
 
     fn run(&self, work: Work) -> Result<(), BlockingError> {
@@ -77,11 +84,11 @@ impl Pool {
             return Ok(());
         }
         let shared = self.shared.clone();
-        let cpus = self.cpus.clone();
+        let (cpus, runtime) = (self.cpus.clone(), self.runtime.clone());
         let thread = std::thread::Builder::new().name("simurgh-blocking".to_owned());
         let started = thread.spawn(move || {
             crate::io::cpu::allow(&cpus);
-            shared.work();
+            within(runtime.as_deref(), || shared.work());
         });
         if started.is_err() {
             // The others, if there are any, will come to it.
@@ -168,7 +175,7 @@ mod tests {
 
     #[test]
     fn work_gives_its_result_and_a_panic_is_an_error() {
-        let pool = Pool::new(2, 16, Vec::new());
+        let pool = Pool::new(2, 16, Vec::new(), None);
         assert_eq!(wait(Blocking::new(&pool, || 6 * 7)), Ok(42));
         let panicked = wait(Blocking::new(&pool, || -> u8 { panic!("no luck") }));
         assert!(
@@ -180,7 +187,7 @@ mod tests {
 
     #[test]
     fn threads_and_queue_are_bounded() {
-        let pool = Pool::new(1, 1, Vec::new());
+        let pool = Pool::new(1, 1, Vec::new(), None);
         let (release, gate) = mpsc::channel::<()>();
         let (started, has_started) = mpsc::channel();
         let first = Blocking::new(&pool, move || {

@@ -13,12 +13,15 @@ use crate::error::Error;
 use crate::io::gate::Gate;
 use crate::io::{self, Config, Doorbell, Rings, ShardThread};
 use crate::message::PlainRoute;
+use crate::runtime::{EnterRuntime, within};
 
 /// What the shards are to be started with.
 pub(crate) struct Plan {
     pub(crate) mounts: Vec<Arc<dyn Blueprint>>,
     pub(crate) routes: Arc<[PlainRoute]>,
     pub(crate) limits: Limits,
+    /// What the application's futures may need.
+    pub(crate) runtime: Option<Arc<dyn EnterRuntime>>,
     /// One listener for each shard.
     pub(crate) listeners: Vec<TcpListener>,
     /// The CPU of each shard.
@@ -42,7 +45,8 @@ pub(crate) fn start(plan: Plan) -> Result<Shards, Error> {
     let all = io::cpu::allowed();
     let free: Vec<_> = all.iter().copied().filter(|cpu| !used.contains(cpu)).collect();
     let blocking_cpus = if free.is_empty() { all } else { free };
-    let (shared, parts) = assemble(shards, &plan.limits, &plan.routes, blocking_cpus.clone())?;
+    let pool = (blocking_cpus.clone(), plan.runtime.clone());
+    let (shared, parts) = assemble(shards, &plan.limits, &plan.routes, pool)?;
     let gate = Arc::new(plan.gate);
     let watch = Watch::start(shared.remotes.clone(), gate.clone(), blocking_cpus);
     let watch = watch.map_err(Error::Watch)?;
@@ -54,8 +58,11 @@ pub(crate) fn start(plan: Plan) -> Result<Shards, Error> {
         let shard = parts.shard;
         let (mounts, ready, config) = (mounts.clone(), ready.clone(), plan.config.clone());
         let name = format!("simurgh-{shard}");
-        let place = (listener, gate.clone());
-        let make = move || run(parts, mounts, place, config, ready);
+        let (runtime, place) = (plan.runtime.clone(), (listener, gate.clone()));
+        let make = move || async move {
+            let run = || run(parts, &mounts, place, &config, ready);
+            within(runtime.as_deref(), run);
+        };
         match io::spawn_shard(cpu, &name, make) {
             Ok(thread) => running.threads.push(thread),
             Err(error) => {
@@ -80,7 +87,7 @@ pub(crate) fn assemble(
     shards: usize,
     limits: &Limits,
     routes: &Arc<[PlainRoute]>,
-    blocking_cpus: Vec<usize>,
+    (blocking_cpus, runtime): (Vec<usize>, Option<Arc<dyn EnterRuntime>>),
 ) -> Result<(Arc<Shared>, Vec<Parts>), Error> {
     let mut remotes = Vec::new();
     let mut inboxes = Vec::new();
@@ -96,7 +103,8 @@ pub(crate) fn assemble(
         patience: limits.hold_timeout,
     };
     let meshes = connect(&remotes, bounds);
-    let blocking = Pool::new(limits.blocking_threads, limits.max_blocking_queue, blocking_cpus);
+    let (threads, queue) = (limits.blocking_threads, limits.max_blocking_queue);
+    let blocking = Pool::new(threads, queue, blocking_cpus, runtime);
     let shared = Arc::new(Shared::new(remotes, blocking, limits));
     let part = |(shard, (inbox, mesh))| Parts {
         shard,
@@ -112,11 +120,11 @@ pub(crate) fn assemble(
 }
 
 /// A shard's thread.
-async fn run(
+fn run(
     parts: Parts,
-    mounts: Arc<[Arc<dyn Blueprint>]>,
+    mounts: &[Arc<dyn Blueprint>],
     (listener, gate): (TcpListener, Arc<Gate>),
-    config: Config,
+    config: &Config,
     ready: mpsc::Sender<(usize, Result<(), Cause>)>,
 ) {
     let index = parts.shard;
@@ -124,14 +132,14 @@ async fn run(
     let doorbell = shared.remotes[index].doorbell.clone();
     // Should this shard end by a bug of ours, half a server must not go on.
     let _stop = StopAll(shared);
-    let rings = match Rings::new(&config, listener, doorbell) {
+    let rings = match Rings::new(config, listener, doorbell) {
         Ok(rings) => rings.behind(gate, index),
         Err(error) => {
             let _ = ready.send((index, Err(error.into())));
             return;
         }
     };
-    let mut shard = Shard::new(rings, parts, &mounts);
+    let mut shard = Shard::new(rings, parts, mounts);
     let _ = ready.send((index, Ok(())));
     drop(ready);
     let _entered = shard.local.enter();
@@ -206,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_panic_of_a_shard_is_behind_the_error() {
-        let (shared, _) = assemble(1, &Limits::default(), &Arc::default(), Vec::new()).unwrap();
+        let (shared, _) =
+            assemble(1, &Limits::default(), &Arc::default(), (Vec::new(), None)).unwrap();
         let watch = Watch::start(Vec::new(), Arc::default(), io::cpu::allowed()).unwrap();
         let thread = io::spawn_shard(None, "careless", || async { panic!("with these words") });
         let mut shards = Shards { shared, threads: vec![thread.unwrap()], _watch: watch };
@@ -220,6 +229,7 @@ mod tests {
             mounts: Vec::new(),
             routes: Arc::default(),
             limits: Limits::default(),
+            runtime: None,
             listeners: vec![TcpListener::bind("127.0.0.1:0").unwrap()],
             cpus: vec![cpu],
             config,

@@ -26,6 +26,7 @@ mod order;
 mod reaching;
 mod replies;
 mod routes;
+mod runtimes;
 mod socket;
 mod subscriptions;
 mod waiting;

@@ -58,6 +58,7 @@ const ROOMS: &[&str] = &[
     "shard/table",
     // What both have in common.
     "error",
+    "runtime",
     "telemetry",
     "message",
     "io",

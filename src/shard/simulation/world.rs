@@ -65,7 +65,7 @@ impl World {
 
     fn build(endpoint: Builder<App>, app: App, shards: usize, seed: u64, slice: usize) -> Self {
         let (mounts, routes, limits) = endpoint.into_blueprint();
-        let (shared, parts) = start::assemble(shards, &limits, &routes, Vec::new())
+        let (shared, parts) = start::assemble(shards, &limits, &routes, (Vec::new(), None))
             .unwrap_or_else(|error| panic!("the shards can't be put together: {error}"));
         let clock = Rc::new(Cell::new(Instant::now()));
         let mut random = Random::new(seed);

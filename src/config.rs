@@ -145,6 +145,10 @@ pub struct Limits {
     /// what lies in them directly is counted. Default 64 MiB. Past it: as for
     /// [`max_inbox`](Self::max_inbox).
     pub max_inbox_bytes: usize,
+    /// Connections that wait for the reader of a
+    /// [`fallback_listener`](crate::Builder::fallback_listener), of all shards together. Default
+    /// 1,024, as a listener's backlog. Past it: 503 with `retry-after`, and the connection is closed.
+    pub max_fallback_queue: usize,
     /// Threads of the pool that [`blocking`](crate::Context::blocking) runs on. Default 16.
     pub blocking_threads: usize,
     /// Work waiting for such a thread. Default 4,096. Past it: the work is refused.
@@ -197,6 +201,7 @@ impl Default for Limits {
             max_fanout_queue: 16 << 20,
             max_inbox: 16_384,
             max_inbox_bytes: 64 << 20,
+            max_fallback_queue: 1_024,
             blocking_threads: 16,
             max_blocking_queue: 4_096,
         }

@@ -6,16 +6,18 @@ use std::sync::Arc;
 
 use crate::config::Limits;
 use crate::error::Error;
+use crate::fallback::{self, FallbackListener};
 use crate::io::ceiling::{Ceiling, Means};
 use crate::io::gate::Gate;
 use crate::io::{self, Config, kernel, listener};
-use crate::message::{PlainRoute, Request, Response, segments};
+use crate::message::{PlainRoute, Request, Response, Routes, segments};
 use crate::mount::{Mount, NewMount};
 use crate::running::Running;
 use crate::runtime::EnterRuntime;
 use crate::shard::Blueprint;
 use crate::shard::start::{self, Plan};
 use crate::socket::SocketHandler;
+use crate::stream::Stream;
 
 /// An application's sockets at an address. Built with [`Endpoint::builder`].
 ///
@@ -58,7 +60,7 @@ impl Endpoint {
         Builder {
             app: Arc::new(app),
             mounts: Vec::new(),
-            routes: Vec::new(),
+            routes: Routes::default(),
             address: "127.0.0.1:4000".to_owned(),
             shards: None,
             cpus: None,
@@ -76,7 +78,7 @@ impl Endpoint {
 pub struct Builder<A> {
     app: Arc<A>,
     mounts: Vec<Arc<dyn Blueprint>>,
-    routes: Vec<PlainRoute>,
+    routes: Routes,
     address: String,
     shards: Option<usize>,
     cpus: Option<Vec<usize>>,
@@ -118,8 +120,57 @@ impl<A: Send + Sync + 'static> Builder<A> {
         path: &str,
         handle: impl Fn(&Request) -> Response + Send + Sync + 'static,
     ) -> Self {
-        self.routes.push(PlainRoute { path: segments(path), handle: Arc::new(handle) });
+        self.routes.plain.push(PlainRoute { path: segments(path), handle: Arc::new(handle) });
         self
+    }
+
+    /// Hands over the connections whose requests are for no mount and no route, instead of answering
+    /// 404: to an HTTP server of the application's, at the same port. The first such request decides
+    /// for its connection, and the [`Stream`] begins with it; what was asked before was answered here.
+    /// From then on the connection is not the endpoint's: it counts for no limit, and does not end
+    /// with the server, and a WebSocket for a mount that is asked for on it later is the application's
+    /// to refuse. Browsers open a new connection for a WebSocket.
+    ///
+    /// `handle` runs on a shard and must not block: it hands the stream to a thread or a task. What
+    /// makes a queue of them is [`fallback_listener`](Self::fallback_listener).
+    ///
+    /// A connection that is handed over takes a descriptor of the process (`ulimit -n`); where none is
+    /// left, its client is answered with 503.
+    ///
+    /// ```no_run
+    /// use std::io::{Read, Write};
+    ///
+    /// let endpoint = simurgh::demo::endpoint().fallback(|mut stream| {
+    ///     std::thread::spawn(move || {
+    ///         let mut request = [0; 1024];
+    ///         let size = stream.read(&mut request)?;
+    ///         println!("{}", String::from_utf8_lossy(&request[..size]));
+    ///         stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello")
+    ///     });
+    /// });
+    /// # let _ = endpoint;
+    /// ```
+    pub fn fallback(mut self, handle: impl Fn(Stream) + Send + Sync + 'static) -> Self {
+        self.routes.fallback = Some(fallback::call(handle));
+        self
+    }
+
+    /// The same, with a queue between: its end is a listener for a server of any kind. README's
+    /// "Beside axum" has the few lines that make it one of `axum::serve`'s.
+    ///
+    /// ```no_run
+    /// let (endpoint, mut listener) = simurgh::demo::endpoint().fallback_listener();
+    /// let running = endpoint.listen("127.0.0.1:4000").start()?;
+    /// while let Some(stream) = listener.blocking_accept() {
+    ///     println!("{} asks for something else", stream.peer_addr());
+    /// }
+    /// # drop(running);
+    /// # Ok::<(), simurgh::Error>(())
+    /// ```
+    pub fn fallback_listener(mut self) -> (Self, FallbackListener) {
+        let (fallback, listener) = fallback::listener();
+        self.routes.fallback = Some(fallback);
+        (self, listener)
     }
 
     /// Where to listen: an address and port, or a host name and port. Port 0 is any that is free.
@@ -199,7 +250,7 @@ impl<A: Send + Sync + 'static> Builder<A> {
 
     /// What the shards are built from, for those that the simulation runs by itself.
     #[cfg(test)]
-    pub(crate) fn into_blueprint(self) -> (Vec<Arc<dyn Blueprint>>, Arc<[PlainRoute]>, Limits) {
+    pub(crate) fn into_blueprint(self) -> (Vec<Arc<dyn Blueprint>>, Arc<Routes>, Limits) {
         (self.mounts, self.routes.into(), self.limits)
     }
 
@@ -261,6 +312,9 @@ impl<A: Send + Sync + 'static> Builder<A> {
         let gate = gate.map_err(|source| Error::Listen { address, source })?;
         let config = Config { shares_address: self.reuse_port, ..Config::for_kernel(&abilities) };
         let limits = self.limits.fit(io::ceiling::free_memory(), shards);
+        if let Some(fallback) = &self.routes.fallback {
+            fallback.begin(addresses[0], limits.max_fallback_queue);
+        }
         let running = start::start(Plan {
             mounts: self.mounts,
             routes: self.routes.into(),

@@ -65,6 +65,7 @@
 //! | replies at once, later, from another thread | [`Reply`], [`SocketRef`] |
 //! | timers, tasks and other channels that speak to one, or ask it | [`Address`], [`Caller`], [`Context::send_after`] |
 //! | paths, addresses, cores | [`Endpoint`], [`Builder`], [`Mount`] |
+//! | HTTP of the application's own, at the same port | [`Builder::fallback_listener`], [`Stream`] |
 //! | broadcasts from and to the rest of the application | [`Handle`], [`Subscription`] |
 //! | what is bounded, and what happens past it | [`Limits`] |
 //! | tests of an application | `testing`, with the feature of that name |
@@ -86,7 +87,7 @@
 //! # Features
 //!
 //! - `tokio`: `tokio::runtime::Handle` is a runtime that an endpoint's callbacks may be given
-//!   ([`Builder::runtime`]).
+//!   ([`Builder::runtime`]), and a [`Stream`] can be read and written in Tokio's tasks.
 //! - `testing`: a Phoenix client and a server with a port for each shard, for tests of an application.
 
 #![cfg_attr(
@@ -103,12 +104,14 @@ mod socket;
 mod callbacks;
 
 mod endpoint;
+mod fallback;
 mod mount;
 mod running;
 
 mod config;
 mod error;
 mod runtime;
+mod stream;
 
 pub mod demo;
 
@@ -133,6 +136,7 @@ pub use channel::{Subscription, SubscriptionError};
 pub use config::Limits;
 pub use endpoint::{Builder, Endpoint};
 pub use error::Error;
+pub use fallback::FallbackListener;
 pub use io::ceiling::{Bound, Ceiling};
 pub use message::{AddressError, ReplyError};
 pub use message::{Broadcast, BroadcastError, Crash, JoinError, Refused, Rejection, Stop};
@@ -145,6 +149,9 @@ pub use running::Running;
 pub use runtime::EnterRuntime;
 pub use shard::blocking::BlockingError;
 pub use socket::{ConnectInfo, SocketHandler};
+pub use stream::Stream;
+#[cfg(feature = "tokio")]
+pub use stream::TokioStream;
 pub use telemetry::ShardCounts;
 
 /// What nearly every application uses: the traits, and whatever their methods and an endpoint's are

@@ -1,6 +1,7 @@
 //! What the README says, held to.
 
-use std::io::{Read, Write};
+use std::future;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use serde_json::json;
 use simurgh::testing::{Client, Server};
-use simurgh::{Handle, Limits};
+use simurgh::{FallbackListener, Handle, Limits, TokioStream};
 
 #[test]
 fn the_table_of_limits_is_the_defaults() {
@@ -20,10 +21,17 @@ fn the_table_of_limits_is_the_defaults() {
 }
 
 #[test]
-fn an_axum_handler_broadcasts_to_channels() {
+fn an_axum_handler_broadcasts_to_channels_at_the_same_port() {
     for shards in [1, 4] {
-        let server = Server::start(simurgh::demo::endpoint(), shards);
-        let axum = Axum::start(server.handle());
+        let runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
+        let endpoint = simurgh::demo::endpoint().runtime(runtime.handle().clone());
+        let (endpoint, rest) = endpoint.fallback_listener();
+        let server = Server::start(endpoint, shards);
+        let app = axum::Router::new()
+            .route("/topics/{topic}", post(announce))
+            .with_state(server.handle());
+        runtime.spawn(async move { axum::serve(Rest(rest), app).await });
         let mut clients: Vec<_> = (0..shards)
             .map(|shard| {
                 let mut client = Client::connect(server.addr(shard), "/socket").unwrap();
@@ -32,14 +40,17 @@ fn an_axum_handler_broadcasts_to_channels() {
             })
             .collect();
 
-        assert_eq!(axum.post("/topics/ping:lobby", "the kettle is on"), 204);
-        for client in &mut clients {
-            let message = client.expect("ping:lobby", "new_msg").unwrap();
-            let payload = message.payload.as_json().unwrap();
-            assert_eq!(*payload, json!({ "name": "the house", "body": "the kettle is on" }));
+        for shard in 0..shards {
+            let body = "the kettle is on".repeat(1 + shard * 10_000);
+            assert_eq!(ask(server.addr(shard), "/topics/ping:lobby", &body), 204);
+            for client in &mut clients {
+                let message = client.expect("ping:lobby", "new_msg").unwrap();
+                assert_eq!(message.payload, json!({ "name": "the house", "body": body }));
+            }
         }
 
-        assert_eq!(axum.post("/topics/ping:elsewhere", "nobody is there"), 204);
+        assert_eq!(ask(server.addr(0), "/topics/ping:elsewhere", "nobody is there"), 204);
+        assert_eq!(ask(server.addr(0), "/nowhere", ""), 404);
         for client in &mut clients {
             client.silence_everywhere().unwrap();
         }
@@ -84,6 +95,7 @@ fn defaults() -> Vec<(&'static str, String)> {
         max_fanout_queue,
         max_inbox,
         max_inbox_bytes,
+        max_fallback_queue,
         blocking_threads,
         max_blocking_queue,
     } = Limits::default();
@@ -112,6 +124,7 @@ fn defaults() -> Vec<(&'static str, String)> {
         ("max_fanout_queue", bytes(max_fanout_queue)),
         ("max_inbox", number(max_inbox)),
         ("max_inbox_bytes", bytes(max_inbox_bytes)),
+        ("max_fallback_queue", number(max_fallback_queue)),
         ("blocking_threads", number(blocking_threads)),
         ("max_blocking_queue", number(max_blocking_queue)),
     ]
@@ -142,35 +155,38 @@ fn number(number: usize) -> String {
     text
 }
 
-/// An application like the README's beside Simurgh, at a port of its own.
-struct Axum {
-    addr: SocketAddr,
-    _runtime: tokio::runtime::Runtime,
+/// The README's.
+struct Rest(FallbackListener);
+
+impl axum::serve::Listener for Rest {
+    type Io = TokioStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TokioStream, SocketAddr) {
+        while let Some(stream) = self.0.accept().await {
+            let peer = stream.peer_addr();
+            if let Ok(stream) = stream.into_tokio() {
+                return (stream, peer);
+            }
+        }
+        future::pending().await
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
 }
 
-impl Axum {
-    fn start(sockets: Handle) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_io().build();
-        let runtime = runtime.unwrap();
-        let app = axum::Router::new().route("/topics/{topic}", post(announce)).with_state(sockets);
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-        let addr = listener.local_addr().unwrap();
-        runtime.spawn(async move { axum::serve(listener, app).await });
-        Self { addr, _runtime: runtime }
-    }
-
-    /// The status of the answer.
-    fn post(&self, path: &str, body: &str) -> u16 {
-        let mut stream = TcpStream::connect(self.addr).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let length = body.len();
-        let head = format!("POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
-        write!(stream, "{head}content-length: {length}\r\n\r\n{body}").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
-    }
+/// The status of the answer to a POST.
+fn ask(addr: SocketAddr, path: &str, body: &str) -> u16 {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+    write!(stream, "{head}content-length: {length}\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 async fn announce(

@@ -39,6 +39,7 @@ mod prefetch;
 mod tests;
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 pub(crate) use config::Config;
@@ -109,6 +110,12 @@ pub(crate) trait Io {
     /// when its last completion has come.
     fn close(&mut self, id: ConnectionId);
 
+    /// Gives the connection away, when everything that was sent is written: what still arrives is
+    /// handed out as before, then [`Completion::HandedOver`] has the socket. Nothing is received from
+    /// it from then on, and its id is void. It can't be taken back, but the connection may be closed
+    /// meanwhile.
+    fn hand_over(&mut self, id: ConnectionId);
+
     /// Leaves new clients to other processes that listen at the address; who has begun to connect is
     /// still accepted. False: there are none, or they can't be left to them.
     fn turn_away(&mut self) -> bool;
@@ -157,6 +164,9 @@ pub(crate) enum Completion<'a> {
     /// Sending may still work in the first case. The shard answers with [`Io::close`], at a time of
     /// its choice.
     Ended { id: ConnectionId, error: Option<std::io::Error> },
+    /// The connection is not ours any more. Or it could not be given away, most likely because the
+    /// process has no descriptor left: then it is to be closed.
+    HandedOver { id: ConnectionId, socket: std::io::Result<OwnedFd> },
     /// The connection takes bytes again, or is broken; the next send tells which.
     Writable { id: ConnectionId },
 }

@@ -50,6 +50,17 @@ impl Operation {
         Self(close.build().user_data(token.pack()))
     }
 
+    /// Makes the connection's socket a descriptor of the process, with which it completes. A socket
+    /// that is one already completes with nothing.
+    pub(super) fn install(socket: Socket, slot: u32, generation: u32) -> Self {
+        let token = Token { kind: Kind::HandOver, tag: 0, slot, stamp: generation };
+        let entry = match socket {
+            Socket::Direct(slot) => opcode::FixedFdInstall::new(types::Fixed(slot), 0).build(),
+            Socket::Ordinary(_) => opcode::Nop::new().build(),
+        };
+        Self(entry.user_data(token.pack()))
+    }
+
     /// Ends the operation that `target` names. Completes only if there was nothing to end.
     pub(super) fn cancel(target: Token) -> Self {
         let token = Token { kind: Kind::Cancel, tag: target.kind as u8, ..target };
@@ -165,6 +176,7 @@ pub(super) enum Kind {
     Cancel,
     Doorbell,
     Hops,
+    HandOver,
 }
 
 impl Token {
@@ -190,6 +202,7 @@ impl Token {
             7 => Kind::Cancel,
             8 => Kind::Doorbell,
             9 => Kind::Hops,
+            10 => Kind::HandOver,
             _ => panic!("a completion of no operation of ours: {user_data:#x}"),
         };
         Self {
@@ -223,6 +236,7 @@ mod tests {
             Kind::Cancel,
             Kind::Doorbell,
             Kind::Hops,
+            Kind::HandOver,
         ];
         for kind in kinds {
             for (tag, slot, stamp) in [(0, 0, 0), (255, (1 << 20) - 1, u32::MAX), (7, 77, 777)] {

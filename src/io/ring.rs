@@ -299,6 +299,19 @@ impl Ring {
         }
     }
 
+    /// The connection is somebody else's from here on: takes it out of the table.
+    pub(super) fn give_up(&mut self, slot: u32, generation: u32) {
+        if self.slots.has(slot, Kind::Writable) {
+            let token = Token { kind: Kind::Writable, tag: 0, slot, stamp: generation };
+            self.push(&Operation::cancel(token));
+        }
+        self.slots.close_slot(slot);
+        if self.sockets.are_direct() {
+            self.slots.begin(slot, Kind::Close);
+            self.push(&Operation::close(self.sockets.socket(slot), slot, generation));
+        }
+    }
+
     /// The only way into the kernel but for `sleep`. Whatever was not submitted is still pending.
     fn enter(&mut self, pending: usize, flags: EnterFlags) {
         if self.rings_doorbell {
@@ -344,6 +357,9 @@ impl Drop for Ring {
             let token = Token::unpack(completion.user_data());
             if token.kind == Kind::Accept && completion.result() >= 0 {
                 self.sockets.accepted(token.slot, &completion);
+            }
+            if token.kind == Kind::HandOver {
+                drop(self.sockets.installed(token.slot, &completion));
             }
         }
     }

@@ -25,6 +25,7 @@
 //! takes it out of the kernel's table. When the last completion has come, it is free.
 
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -294,6 +295,18 @@ impl Rings {
             }
             // A connection that goes on hearing nothing, and is closed for it in time.
             Kind::Hops => None,
+            Kind::HandOver => {
+                // What nobody wants any more is closed by being dropped.
+                let socket = ring.sockets.installed(slot, completion);
+                let news = socket.filter(|_| ring.is_open(id)).map(|socket| {
+                    if socket.is_ok() {
+                        ring.give_up(slot, stamp);
+                    }
+                    News::HandedOver { id, socket }
+                });
+                ring.slots.end(slot, kind);
+                news
+            }
             Kind::Shutdown | Kind::Close => {
                 ring.slots.end(slot, kind);
                 None
@@ -421,6 +434,7 @@ impl Io for Rings {
                 Completion::Received { id, bytes }
             }
             News::Ended { id, error } => Completion::Ended { id, error },
+            News::HandedOver { id, socket } => Completion::HandedOver { id, socket },
             News::Writable { id } => Completion::Writable { id },
         })
     }
@@ -464,7 +478,7 @@ impl Io for Rings {
     fn release(&mut self, id: ConnectionId) {
         let slot = id.slot() as u32;
         let Some(ring) = self.ring_of(id) else { return };
-        if ring.slots.is_held(slot) {
+        if ring.slots.is_held(slot) && !ring.slots.has(slot, Kind::HandOver) {
             ring.slots.set_held(slot, false);
             // One whose cancelling is still under way is armed when that has ended.
             ring.arm(slot, id.generation());
@@ -499,6 +513,10 @@ impl Io for Rings {
                 ring.push(&Operation::cancel(Token { kind, tag: 0, slot, stamp }));
             }
         }
+        if ring.slots.has(slot, Kind::HandOver) && ring.slots.has(slot, Kind::Receive) {
+            // It was to be given away when the receive has ended, and is not.
+            ring.slots.end(slot, Kind::HandOver);
+        }
         ring.slots.begin(slot, Kind::Close);
         ring.slots.close_slot(slot);
         let socket = ring.sockets.release(slot);
@@ -516,6 +534,20 @@ impl Io for Rings {
             }
         }
         self.turned_away.is_some()
+    }
+
+    fn hand_over(&mut self, id: ConnectionId) {
+        let (slot, stamp) = (id.slot() as u32, id.generation());
+        self.hold(id);
+        let Some(ring) = self.ring_of(id) else { return };
+        if !ring.slots.has(slot, Kind::HandOver) {
+            ring.slots.begin(slot, Kind::HandOver);
+            // A receive takes bytes from whoever has the socket next until it has ended: so that comes
+            // first.
+            if !ring.slots.has(slot, Kind::Receive) {
+                ring.push(&Operation::install(ring.sockets.socket(slot), slot, stamp));
+            }
+        }
     }
 
     fn stop_accepting(&mut self) {
@@ -546,6 +578,9 @@ fn received(ring: &mut Ring, id: ConnectionId, completion: &cqueue::Entry) -> Op
     let more = cqueue::more(completion.flags());
     if !more {
         ring.slots.end(slot, Kind::Receive);
+        if ring.is_open(id) && ring.slots.has(slot, Kind::HandOver) {
+            ring.push(&Operation::install(ring.sockets.socket(slot), slot, id.generation()));
+        }
     }
     if !ring.is_open(id) {
         if let Some(filled) = filled {
@@ -591,6 +626,7 @@ enum News {
     AcceptFailed { error: std::io::Error, is_news: bool },
     Received { id: ConnectionId, filled: Filled },
     Ended { id: ConnectionId, error: Option<std::io::Error> },
+    HandedOver { id: ConnectionId, socket: std::io::Result<OwnedFd> },
     Writable { id: ConnectionId },
 }
 

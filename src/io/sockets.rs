@@ -59,6 +59,25 @@ impl Sockets {
         }
     }
 
+    /// The socket in `slot` as the process' own descriptor, when [`install`] has completed; a direct one
+    /// is still to be taken out of the ring's table. `None`: it was closed meanwhile.
+    ///
+    /// [`install`]: super::operation::Operation::install
+    pub(super) fn installed(
+        &mut self,
+        slot: u32,
+        completion: &cqueue::Entry,
+    ) -> Option<std::io::Result<OwnedFd>> {
+        match self {
+            Self::Direct if completion.result() < 0 => {
+                Some(Err(std::io::Error::from_raw_os_error(-completion.result())))
+            }
+            // SAFETY: the kernel has opened it for us, and each completion is looked at once.
+            Self::Direct => Some(Ok(unsafe { OwnedFd::from_raw_fd(completion.result()) })),
+            Self::Ordinary(descriptors) => descriptors.get_mut(slot as usize)?.take().map(Ok),
+        }
+    }
+
     /// The same, for the operation that closes it: it is the kernel's from here on.
     pub(super) fn release(&mut self, slot: u32) -> Socket {
         match self {

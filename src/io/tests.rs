@@ -48,6 +48,85 @@ fn a_closed_connection_ends_while_an_older_one_stays() {
     }
 }
 
+/// Its client sends all the time: what the ring has received and what the next owner reads are
+/// together what was sent, in its order, wherever the receive was when it was cancelled.
+#[test]
+fn a_connection_that_is_handed_over_loses_nothing() {
+    for config in with_each_kind(&small()) {
+        let mut server = Server::new(config);
+        for round in 0..20 {
+            let sent = pattern(round, 300_000);
+            let mut client = server.connect();
+            let (id, _) = server.accept();
+            let bytes = sent.clone();
+            let sending = std::thread::spawn(move || {
+                let sizes = 100 + round * 97;
+                bytes.chunks(sizes).for_each(|chunk| client.write_all(chunk).unwrap());
+                client.shutdown(Shutdown::Write).unwrap();
+                client.read_to_end(&mut Vec::new()).unwrap();
+            });
+            server.until(|server| server.received(id).len() > round * 1_000);
+            server.rings.hand_over(id);
+            server.rings.hand_over(id);
+            server.rings.release(id);
+            server.until(|server| !server.handed_over.is_empty());
+            let (given, socket) = server.handed_over.remove(0);
+            assert_eq!(given, id);
+            let mut stream = TcpStream::from(socket.unwrap());
+            let mut bytes = server.received.remove(&id).unwrap();
+            stream.read_to_end(&mut bytes).unwrap();
+            assert!(bytes == sent, "{} of {} bytes", bytes.len(), sent.len());
+            stream.write_all(b"goodbye").unwrap();
+            drop(stream);
+            // The table lets go of it too.
+            server.until(Server::is_empty);
+            sending.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_is_closed_while_it_is_handed_over_is_closed() {
+    for config in with_each_kind(&small()) {
+        let mut server = Server::new(config);
+        for turns in 0..4 {
+            let mut client = server.connect();
+            let (id, _) = server.accept();
+            server.rings.hand_over(id);
+            (0..turns).for_each(|_| server.rings.gather());
+            server.rings.close(id);
+            server.turn();
+            client.read_to_end(&mut Vec::new()).unwrap();
+            server.until(Server::is_empty);
+            assert!(server.handed_over.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_connection_can_not_be_handed_over_without_a_descriptor() {
+    in_a_process_of_its_own("a_connection_can_not_be_handed_over_without_a_descriptor", || {
+        let mut config = small();
+        config.direct_descriptors = abilities().direct_descriptors;
+        if !config.direct_descriptors {
+            return;
+        }
+        let mut server = Server::new(config);
+        let mut client = server.connect();
+        let (id, _) = server.accept();
+        let before = leave_descriptors(0);
+        server.rings.hand_over(id);
+        server.until(|server| !server.handed_over.is_empty());
+        let (_, socket) = server.handed_over.remove(0);
+        assert_eq!(socket.unwrap_err().raw_os_error(), Some(libc::EMFILE));
+        set_descriptors(before);
+        server.rings.close(id);
+        server.turn();
+        client.read_to_end(&mut Vec::new()).unwrap();
+        server.until(Server::is_empty);
+    });
+}
+
 /// A shard that ends asks for its connections to be closed and does not look at the rings again.
 #[test]
 fn all_connections_end_with_the_rings() {
@@ -1008,6 +1087,7 @@ struct Server {
     received: std::collections::HashMap<ConnectionId, Vec<u8>>,
     ended: Vec<(ConnectionId, Option<i32>)>,
     writable: Vec<ConnectionId>,
+    handed_over: Vec<(ConnectionId, std::io::Result<OwnedFd>)>,
     failed: usize,
     /// How many of these failures are to be told of.
     news: usize,
@@ -1040,6 +1120,7 @@ impl Server {
             received: std::collections::HashMap::new(),
             ended: Vec::new(),
             writable: Vec::new(),
+            handed_over: Vec::new(),
             failed: 0,
             news: 0,
             has_overflowed: false,
@@ -1103,6 +1184,7 @@ impl Server {
                     self.ended.push((id, error.and_then(|error| error.raw_os_error())));
                 }
                 Completion::Writable { id } => self.writable.push(id),
+                Completion::HandedOver { id, socket } => self.handed_over.push((id, socket)),
             }
         }
         let mut unsent = Vec::new();

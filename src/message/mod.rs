@@ -2,7 +2,7 @@
 //! may end.
 //!
 //! Plain values. Nothing here knows a shard, a connection's state or a channel's type; both sides
-//! import this folder, and it imports `protocol` alone.
+//! import this folder, and it imports `protocol` and streams alone.
 
 mod topic;
 mod transport;
@@ -49,7 +49,7 @@ pub use refusal::{AddressError, ReplyError};
 pub use refused::Refused;
 pub use request::Request;
 pub use response::Response;
-pub(crate) use response::{Handle, PlainRoute, segments};
+pub(crate) use response::{Fallback, Handle, PlainRoute, Routes, segments};
 pub use stop::Stop;
 pub use topic::Topic;
 pub use transport::TransportName;

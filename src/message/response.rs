@@ -1,13 +1,37 @@
 //! Plain routes: what stands beside the sockets.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::request::Request;
+use crate::stream::Stream;
 
 /// A plain route.
 pub(crate) struct PlainRoute {
     pub(crate) path: Vec<String>,
     pub(crate) handle: Handle,
+}
+
+/// What stands beside the sockets.
+#[derive(Default)]
+pub(crate) struct Routes {
+    pub(crate) plain: Vec<PlainRoute>,
+    /// Who has the connections whose requests are for nothing here.
+    pub(crate) fallback: Option<Arc<dyn Fallback>>,
+}
+
+/// The application's own server.
+pub(crate) trait Fallback: Send + Sync {
+    /// The endpoint listens here, and so many connections may wait.
+    fn begin(&self, _address: SocketAddr, _max_queue: usize) {}
+
+    /// Whether another connection would be taken.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    /// Takes a connection. Called on a shard's thread, with nothing borrowed.
+    fn take(&self, stream: Stream);
 }
 
 /// What answers a plain route's requests.

@@ -16,7 +16,7 @@ use super::core::Core;
 use super::links::Woken;
 use super::local::Local;
 use super::panics;
-use super::transport::{Connecting, Errand, Read, RouteCall, Stopped};
+use super::transport::{Connecting, Errand, HandOver, Read, RouteCall, Stopped};
 use crate::io::ConnectionId;
 use crate::message::Response;
 use crate::telemetry::{Event, Held};
@@ -214,6 +214,20 @@ impl Local {
         if let Some(early) = early {
             // Read when its turn comes, since it may be another request that leads here again.
             transport.waiting().begin_early(id, early);
+        }
+    }
+
+    /// Gives a connection to the application.
+    pub(super) fn run_hand_over(&self, hand_over: HandOver) {
+        let HandOver { stream, fallback } = hand_over;
+        let taken = panics::catch(|| fallback.take(stream));
+        let path = "(the fallback)";
+        let core = self.core.borrow_mut();
+        if self.remote().watched.take_report() {
+            core.hub.telemetry.tell(Event::Held(Held::Route { path }));
+        }
+        if let Err(error) = taken {
+            core.hub.telemetry.tell(Event::RouteCrashed { path, error });
         }
     }
 

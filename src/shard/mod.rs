@@ -65,7 +65,7 @@ use crate::config::Limits;
 #[cfg(feature = "testing")]
 use crate::io;
 use crate::io::{Completion, Ebb, Io, Rest};
-use crate::message::{EndReason, PlainRoute};
+use crate::message::{EndReason, Routes};
 #[cfg(feature = "testing")]
 use crate::telemetry;
 use crate::telemetry::{Event, Held, Telemetry};
@@ -116,7 +116,7 @@ pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Inbox,
     pub(crate) mesh: Mesh,
-    pub(crate) routes: Arc<[PlainRoute]>,
+    pub(crate) routes: Arc<Routes>,
     /// See [`topics::SLICE`].
     pub(crate) slice: usize,
 }
@@ -275,6 +275,13 @@ impl<I: Io> Shard<I> {
                 }
                 Completion::Ended { id, error } => transport.ended(hub, id, error),
                 Completion::Writable { id } => transport.writable(hub, id),
+                Completion::HandedOver { id, socket } => {
+                    let hand_over = transport.handed_over(hub, id, socket);
+                    drop(core);
+                    if let Some(hand_over) = hand_over {
+                        self.local.run_hand_over(hand_over);
+                    }
+                }
             }
         }
     }
@@ -395,6 +402,7 @@ impl<I: Io> Shard<I> {
         transport.do_chores(hub);
         transport.shed(hub);
         transport.advance_endings(hub);
+        transport.advance_hand_overs(hub);
         transport.tell(&mut self.io);
 
         match transport.draining() {

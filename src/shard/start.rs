@@ -12,13 +12,13 @@ use crate::config::Limits;
 use crate::error::Error;
 use crate::io::gate::Gate;
 use crate::io::{self, Config, Doorbell, Rings, ShardThread};
-use crate::message::PlainRoute;
+use crate::message::Routes;
 use crate::runtime::{EnterRuntime, within};
 
 /// What the shards are to be started with.
 pub(crate) struct Plan {
     pub(crate) mounts: Vec<Arc<dyn Blueprint>>,
-    pub(crate) routes: Arc<[PlainRoute]>,
+    pub(crate) routes: Arc<Routes>,
     pub(crate) limits: Limits,
     /// What the application's futures may need.
     pub(crate) runtime: Option<Arc<dyn EnterRuntime>>,
@@ -86,7 +86,7 @@ pub(crate) fn start(plan: Plan) -> Result<Shards, Error> {
 pub(crate) fn assemble(
     shards: usize,
     limits: &Limits,
-    routes: &Arc<[PlainRoute]>,
+    routes: &Arc<Routes>,
     (blocking_cpus, runtime): (Vec<usize>, Option<Arc<dyn EnterRuntime>>),
 ) -> Result<(Arc<Shared>, Vec<Parts>), Error> {
     let mut remotes = Vec::new();

@@ -35,6 +35,7 @@ const ROOMS: &[&str] = &[
     "load",
     // What runs.
     "endpoint",
+    "fallback",
     "running",
     "mount",
     // What an application writes.
@@ -61,6 +62,7 @@ const ROOMS: &[&str] = &[
     "runtime",
     "telemetry",
     "message",
+    "stream",
     "io",
     "config",
     "protocol",

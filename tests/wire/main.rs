@@ -19,6 +19,7 @@ mod checks;
 mod close;
 mod connecting;
 mod crowds;
+mod fallback;
 mod fields;
 mod floods;
 mod idle;

@@ -54,6 +54,10 @@ impl Io for Sockets {
         unreachable!("lines only write");
     }
 
+    fn hand_over(&mut self, _: ConnectionId) {
+        unreachable!("lines only write");
+    }
+
     fn await_writable(&mut self, id: ConnectionId) {
         assert!(self.awaited.insert(id), "{id:?} is to tell twice");
     }

@@ -124,6 +124,8 @@ pub(super) struct Kernel {
     told_all: bool,
     /// Another server may listen at the address.
     pub(super) shares_address: bool,
+    /// What there is still to say of connections that are given away.
+    handed_over: Vec<Event>,
     is_accepting: bool,
     /// Accepts that were under way when accepting stopped still find their clients.
     pub(super) accepts_late: bool,
@@ -144,6 +146,7 @@ enum Event {
     Received(ConnectionId, Vec<u8>),
     Ended(ConnectionId, End),
     Writable(ConnectionId),
+    HandedOver(ConnectionId),
 }
 
 impl Kernel {
@@ -161,6 +164,7 @@ impl Kernel {
             is_flooded: false,
             told_all: true,
             shares_address: false,
+            handed_over: Vec::new(),
             is_accepting: true,
             accepts_late: false,
             batches: 0,
@@ -180,6 +184,7 @@ impl Kernel {
         let pipes = self.slots.iter().filter_map(|slot| slot.pipe.as_ref());
         let mut pipes = pipes.map(|pipe| pipe.borrow());
         !self.gathered.is_empty()
+            || !self.handed_over.is_empty()
             || (self.accepts() && !self.dialing.is_empty())
             || pipes.any(|pipe| {
                 pipe.has_bytes_to_tell() || pipe.has_end_to_tell() || pipe.is_writable()
@@ -221,6 +226,7 @@ impl Kernel {
             stories.push(story);
         }
         self.told_all = has_told_all && !self.is_flooded;
+        self.gathered.extend(self.handed_over.drain(..));
         while !stories.is_empty() {
             let index = self.random.below(stories.len());
             match stories[index].pop_front() {
@@ -281,6 +287,17 @@ impl Kernel {
     fn find(&self, id: ConnectionId) -> Option<&SharedPipe> {
         let slot = self.slots.get(id.slot())?;
         slot.pipe.as_ref().filter(|_| slot.generation == id.generation())
+    }
+
+    /// A connection is not the shard's any more. The next client gets this very slot.
+    fn free(&mut self, id: ConnectionId) {
+        let slot = &mut self.slots[id.slot()];
+        if slot.generation == id.generation() {
+            slot.pipe = None;
+            slot.generation += 1;
+            self.free.push(id.slot());
+            self.void.push(id);
+        }
     }
 
     /// Connections that the shard has not closed.
@@ -352,6 +369,11 @@ impl Io for SimulatedIo {
                 Completion::Ended { id, error }
             }
             Event::Writable(id) => Completion::Writable { id },
+            Event::HandedOver(id) => {
+                self.kernel.borrow_mut().free(id);
+                let socket = std::net::TcpListener::bind("127.0.0.1:0").map(Into::into);
+                Completion::HandedOver { id, socket }
+            }
         })
     }
 
@@ -415,16 +437,24 @@ impl Io for SimulatedIo {
         pipe.borrow_mut().is_shut_down = true;
     }
 
+    fn hand_over(&mut self, id: ConnectionId) {
+        let mut kernel = self.kernel.borrow_mut();
+        let pipe = kernel.find(id).expect("only an open connection is given away").clone();
+        let mut pipe = pipe.borrow_mut();
+        // What has arrived comes first, and nothing after it.
+        let arrived: Vec<_> = pipe.inbound.drain(..).collect();
+        (pipe.is_closed, pipe.end_was_told) = (true, true);
+        if !arrived.is_empty() {
+            kernel.handed_over.push(Event::Received(id, arrived));
+        }
+        kernel.handed_over.push(Event::HandedOver(id));
+    }
+
     fn close(&mut self, id: ConnectionId) {
         let mut kernel = self.kernel.borrow_mut();
         let pipe = kernel.find(id).expect("a connection is closed once").clone();
         pipe.borrow_mut().is_closed = true;
-        let slot = &mut kernel.slots[id.slot()];
-        slot.pipe = None;
-        slot.generation += 1;
-        // The next client gets this very slot.
-        kernel.free.push(id.slot());
-        kernel.void.push(id);
+        kernel.free(id);
     }
 
     fn turn_away(&mut self) -> bool {

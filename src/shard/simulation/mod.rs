@@ -24,6 +24,7 @@ mod world;
 // What is true in it.
 mod crowds;
 mod deadlines;
+mod handing_over;
 mod mailbox;
 mod owing;
 mod sending;

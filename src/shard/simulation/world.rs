@@ -63,6 +63,16 @@ impl World {
         world
     }
 
+    /// One shard, of an endpoint that hands over what is for nobody.
+    pub(super) fn with_fallback(
+        seed: u64,
+        fallback: impl Fn(crate::Stream) + Send + Sync + 'static,
+    ) -> Self {
+        let app = App::default();
+        let endpoint = actor::endpoint(app.clone()).fallback(fallback);
+        Self::build(endpoint, app, 1, seed, SLICE)
+    }
+
     fn build(endpoint: Builder<App>, app: App, shards: usize, seed: u64, slice: usize) -> Self {
         let (mounts, routes, limits) = endpoint.into_blueprint();
         let (shared, parts) = start::assemble(shards, &limits, &routes, (Vec::new(), None))

@@ -66,8 +66,10 @@ impl Transport {
     /// The kernel takes more of a connection's bytes.
     pub(crate) fn writable(&mut self, hub: &mut Hub, id: ConnectionId) {
         hub.lines.unblock(id.into());
-        if let Some(Place::Leaving(_)) = hub.lines.place(id.into()) {
-            self.ending.push(id);
+        match hub.lines.place(id.into()) {
+            Some(Place::Leaving(_)) => self.ending.push(id),
+            Some(Place::Arriving(_)) if self.is_handing_over(hub, id) => self.handing_over.push(id),
+            _ => {}
         }
     }
 
@@ -83,7 +85,8 @@ impl Transport {
             };
             return self.end(hub, id, reason);
         }
-        if self.waiting.end_behind(id) {
+        if self.waiting.end_behind(id) || self.is_handing_over(hub, id) {
+            // Who takes the connection reads its end for himself.
             return;
         }
         match hub.lines.place(id.into()) {

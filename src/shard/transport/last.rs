@@ -6,6 +6,7 @@ use crate::io::{ConnectionId, Io};
 #[derive(Debug, Default)]
 pub(crate) struct Last {
     pub(super) shut_down: Vec<ConnectionId>,
+    pub(super) handed_over: Vec<ConnectionId>,
     pub(super) closed: Vec<ConnectionId>,
 }
 
@@ -15,6 +16,9 @@ impl Last {
         for id in self.shut_down.drain(..) {
             io.shutdown(id);
         }
+        for id in self.handed_over.drain(..) {
+            io.hand_over(id);
+        }
         for id in self.closed.drain(..) {
             io.close(id);
         }
@@ -22,11 +26,11 @@ impl Last {
 
     /// Whether there is nothing to ask for.
     pub(super) fn is_empty(&self) -> bool {
-        self.shut_down.is_empty() && self.closed.is_empty()
+        self.shut_down.is_empty() && self.handed_over.is_empty() && self.closed.is_empty()
     }
 
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn len(&self) -> usize {
-        self.shut_down.len() + self.closed.len()
+        self.shut_down.len() + self.handed_over.len() + self.closed.len()
     }
 }

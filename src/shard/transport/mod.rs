@@ -3,6 +3,7 @@
 //! ```text
 //!  Arriving ──request──▶ plain route ──▶ the next request, or Leaving
 //!     │
+//!     ├──nobody──▶ the application's own server, if it has one
 //!     └──mount──▶ `connect` ──ok──▶ Open ──close, error, silence──▶ Leaving ──▶ gone
 //!                    └──refused──▶ the next request
 //! ```
@@ -34,6 +35,8 @@ mod websocket;
 
 mod endings;
 
+mod handing_over;
+
 mod deadlines;
 
 mod shedding;
@@ -52,5 +55,6 @@ mod wheel;
 mod check;
 
 pub(crate) use errand::{Connecting, Errand, Read, RouteCall};
+pub(crate) use handing_over::HandOver;
 pub(crate) use table::Transport;
 pub(crate) use waiting::Stopped;

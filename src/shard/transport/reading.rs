@@ -25,13 +25,16 @@ impl Transport {
     pub(crate) fn paced_until(&self, hub: &mut Hub, id: ConnectionId) -> Option<Instant> {
         let now = hub.clock.now();
         if let Some(until) = hub.paces.until(id.into(), now) {
+            if self.is_handing_over(hub, id) {
+                return None;
+            }
             return Some(until);
         }
         if self.paces.is_empty() {
             return None;
         }
         match hub.lines.place(id.into())? {
-            Place::Arriving(place) => {
+            Place::Arriving(place) if !self.is_handing_over(hub, id) => {
                 self.paces.until(self.arriving[place as usize].peer.ip(), now)
             }
             _ => None,

@@ -7,7 +7,7 @@ use super::table::{Stage, Step, Transport};
 use super::unfinished::Mark;
 use super::waiting::Stopped;
 use crate::io::ConnectionId;
-use crate::message::{EndReason, Request, Response, Stop};
+use crate::message::{EndReason, PlainRoute, Request, Response, Stop};
 use crate::protocol::http::{self, Afterwards, Param};
 use crate::shard::channels::{Hub, Mount, Pressure};
 use crate::shard::lines::Place;
@@ -52,6 +52,8 @@ enum Handled {
     /// An answer after which nothing more is read.
     Last(Response),
     Errand(Errand<'static>),
+    /// It is for nothing here, and its connection with it.
+    HandOver,
 }
 
 impl Transport {
@@ -66,7 +68,10 @@ impl Transport {
         let arriving = &mut self.arriving[place as usize];
         let (id, peer) = (arriving.id, arriving.peer);
         if !arriving.awaits_request() {
-            self.keep_early(hub, id, peer, bytes);
+            match arriving.stage {
+                Stage::HandingOver => self.keep_for_hand_over(hub, id, bytes),
+                _ => self.keep_early(hub, id, peer, bytes),
+            }
             return None;
         }
         let kept = self.unfinished.take_bytes(id);
@@ -131,6 +136,13 @@ impl Transport {
         };
         let (is_head, afterwards) = (head.method == "HEAD", self.afterwards(&head));
         let handled = self.handle(hub, id, &head, &rest[..size], requests.peer);
+        if let Handled::HandOver = handled {
+            let unread = rest.to_vec();
+            requests.is_over = true;
+            requests.position = requests.bytes.as_slice().len();
+            self.begin_hand_over(id, requests.place, unread);
+            return Read::Over(Goodbye::None);
+        }
         requests.position += size;
         requests.begun = None;
         match handled {
@@ -144,6 +156,7 @@ impl Transport {
                 self.answer(hub, id, &response, false, Afterwards::Close);
                 Read::Over(Goodbye::None)
             }
+            Handled::HandOver => unreachable!("handed over above"),
             Handled::Errand(Errand::Route(call)) => {
                 requests.is_over = afterwards == Afterwards::Close;
                 Read::Errand(Errand::Route(call))
@@ -195,18 +208,28 @@ impl Transport {
         bytes: &[u8],
         peer: SocketAddr,
     ) -> Handled {
-        match head.body() {
-            Ok(http::Body::None) => {}
-            // Nothing here reads bodies, and what isn't read can't be told from the next request.
-            Ok(_) => return Handled::Last(Response::new(413)),
-            Err(error) => return Handled::Last(Response::new(error.status())),
-        }
         let path: Vec<_> = http::segments(head.path).collect();
         let is_upgrade = http::is_upgrade(head);
         let mounts = hub.channels.mounts().iter().enumerate();
         let mount = mounts.into_iter().find_map(|(index, mount)| {
             Some((index, mount, match_mount(mount, &path, is_upgrade)?))
         });
+        if mount.is_none()
+            && let Some(fallback) = &self.routes.fallback
+            && self.plain_route(&path).is_none()
+        {
+            if self.draining.is_none() && fallback.has_room() {
+                return Handled::HandOver;
+            }
+            hub.telemetry.tell(Event::ConnectionRefused { peer });
+            return Handled::Last(unavailable());
+        }
+        match head.body() {
+            Ok(http::Body::None) => {}
+            // Nothing here reads bodies, and what isn't read can't be told from the next request.
+            Ok(_) => return Handled::Last(Response::new(413)),
+            Err(error) => return Handled::Last(Response::new(error.status())),
+        }
         let Some((index, mount, variables)) = mount else {
             return self.plain(id, head, &path, bytes, peer);
         };
@@ -247,6 +270,13 @@ impl Transport {
         })))
     }
 
+    /// The plain route that has this path, decoded, as Phoenix' router does it; its sockets are found
+    /// by what was sent.
+    fn plain_route(&self, path: &[&str]) -> Option<&PlainRoute> {
+        let path: Vec<_> = path.iter().map(|segment| http::decode_segment(segment)).collect();
+        self.routes.plain.iter().find(|route| route.path == path)
+    }
+
     /// What becomes of a connection when this request is answered.
     fn afterwards(&self, head: &http::Head<'_>) -> Afterwards {
         if self.draining.is_some() { Afterwards::Close } else { head.afterwards() }
@@ -261,9 +291,7 @@ impl Transport {
         bytes: &[u8],
         peer: SocketAddr,
     ) -> Handled {
-        // Decoded, as Phoenix' router does it; its sockets are found by what was sent.
-        let path: Vec<_> = path.iter().map(|segment| http::decode_segment(segment)).collect();
-        let Some(route) = self.routes.iter().find(|route| route.path == path) else {
+        let Some(route) = self.plain_route(path) else {
             return Handled::Answer(Response::new(404));
         };
         if head.method != "GET" && head.method != "HEAD" {
@@ -305,7 +333,7 @@ impl Transport {
     }
 
     /// Queues an HTTP answer.
-    fn respond(
+    pub(super) fn respond(
         &mut self,
         hub: &mut Hub,
         id: ConnectionId,

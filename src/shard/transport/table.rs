@@ -13,7 +13,7 @@ use super::waiting::{LOOK, Waiting};
 use super::wheel::Deadlines;
 use crate::config::Limits;
 use crate::io::{ConnectionId, Io};
-use crate::message::PlainRoute;
+use crate::message::Routes;
 use crate::protocol::websocket;
 use crate::shard::channels::{Connect, Hub};
 use crate::shard::clock::{Clock, ceil_seconds};
@@ -32,11 +32,13 @@ pub(crate) struct Transport {
     pub(super) paces: Paces<IpAddr>,
     pub(super) deadlines: Deadlines,
     pub(super) hearing: Hearing,
-    pub(super) routes: Arc<[PlainRoute]>,
+    pub(super) routes: Arc<Routes>,
     pub(super) bounds: Bounds,
     /// Connections on their way out, to be looked at when all is written.
     pub(super) ending: Vec<ConnectionId>,
     pub(super) last: Last,
+    /// Connections on their way to the application, to be looked at when all is written.
+    pub(super) handing_over: Vec<ConnectionId>,
     /// Since when the server ends.
     pub(super) draining: Option<Instant>,
     /// Futures of the application's that nobody waits for any more.
@@ -96,6 +98,8 @@ pub(super) enum Stage {
     Connecting(Box<Connecting>),
     /// `connect` is being polled.
     Deciding,
+    /// It is on its way to the application.
+    HandingOver,
 }
 
 /// A connection that is a socket no more, or never was one.
@@ -132,7 +136,7 @@ pub(super) enum Step {
 
 impl Transport {
     /// `mounts` has the limits of each mount's sockets.
-    pub(crate) fn new(limits: &Limits, mounts: &[Limits], routes: Arc<[PlainRoute]>) -> Self {
+    pub(crate) fn new(limits: &Limits, mounts: &[Limits], routes: Arc<Routes>) -> Self {
         let websocket = |limits: &Limits| websocket::Limits {
             max_frame_size: limits.max_frame_size,
             max_message_size: limits.max_message_size,
@@ -170,6 +174,7 @@ impl Transport {
             bounds,
             ending: Vec::new(),
             last: Last::default(),
+            handing_over: Vec::new(),
             draining: None,
             dead: Vec::new(),
         }
@@ -207,7 +212,8 @@ impl Transport {
     pub(crate) fn has_more(&self, hub: &mut Hub) -> bool {
         // The kernel is asked when all is written, and not before the shard would rest.
         let has_to_ask = self.waiting.has_to_tell() || !self.last.is_empty();
-        let has_work = !self.ending.is_empty() || !self.dead.is_empty();
+        let has_ends = !self.ending.is_empty() || !self.handing_over.is_empty();
+        let has_work = has_ends || !self.dead.is_empty();
         has_to_ask || has_work || self.waiting.has_turns(hub)
     }
 
@@ -283,7 +289,11 @@ impl Transport {
 
     /// What is noted to be done and not done yet.
     pub(crate) fn notes(&self) -> usize {
-        self.ending.len() + self.last.len() + self.dead.len() + self.waiting.notes()
+        self.ending.len()
+            + self.handing_over.len()
+            + self.last.len()
+            + self.dead.len()
+            + self.waiting.notes()
     }
 }
 

@@ -118,6 +118,11 @@ impl Waiting {
         resumed.has_ended
     }
 
+    /// Nothing more is to be received from a client, who does not wait.
+    pub(super) fn stop(&mut self, id: ConnectionId) {
+        self.held.push((id, true));
+    }
+
     /// Nothing more comes from a client. Whether it waits, so that this is told when its turn comes.
     pub(super) fn end_behind(&mut self, id: ConnectionId) -> bool {
         self.clients.get_mut(&id).map(|waiter| waiter.has_ended = true).is_some()

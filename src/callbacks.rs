@@ -14,8 +14,8 @@ use std::task::{Context as TaskContext, Poll};
 
 use crate::channel::{Channel, Context, Env, Reply, RouteShared};
 use crate::message::{
-    Broadcast, Crash, EventError, FromEvent, JoinError, Misfit, Payload, ProcessId, Refused, Stop,
-    Topic, decode_params,
+    Broadcast, Crash, DecodeError, EventError, FromEvent, JoinError, Payload, ProcessId, Refused,
+    Stop, Topic, decode_params,
 };
 use crate::protocol::phoenix::{Field, RefBuf};
 use crate::shard::channels::{Call, Cell, Outcome, RouteHandler};
@@ -100,7 +100,7 @@ where
         }
         let call = match TypedCall::decode(call) {
             Ok(call) => call,
-            Err(misfit) => return Poll::Ready(Outcome::Unfit(misfit)),
+            Err(error) => return Poll::Ready(Outcome::Unfit(error)),
         };
         let seat = self.seat.take().expect("a callback starts only when none runs");
         let spare = self.engine.spare.take();
@@ -162,7 +162,7 @@ struct Unknown {
 
 impl<C: Channel> TypedCall<C> {
     /// Fails for a join's params only.
-    fn decode(call: Call<'_>) -> Result<Self, Box<Misfit>> {
+    fn decode(call: Call<'_>) -> Result<Self, Box<DecodeError>> {
         Ok(match call {
             Call::Join { params } => Self::Join(decode_params(params).map_err(Box::new)?),
             Call::Event { message_ref, event, payload } => {

@@ -140,7 +140,7 @@ pub use fallback::FallbackListener;
 pub use io::ceiling::{Bound, Ceiling};
 pub use message::{AddressError, ReplyError};
 pub use message::{Broadcast, BroadcastError, Crash, JoinError, Refused, Rejection, Stop};
-pub use message::{EventError, FromEvent, NoEvents, RawEvent, Topic};
+pub use message::{DecodeError, EventError, FromEvent, NoEvents, RawEvent, Topic};
 pub use message::{IntoPayload, Json, Payload, PayloadError, PayloadRef, RawJson, TransportName};
 pub use message::{Request, Response};
 pub use mount::{Mount, NewMount};

@@ -193,7 +193,7 @@ pub trait Channel: Sized + 'static {
         error: EventError,
         _cx: &mut Context<'_, Self>,
     ) -> Result<Reply, Crash> {
-        Err(Crash::new(format!("event \"{event}\": {error}")))
+        Err(Crash::new(format!("event {event:?}: {error}")))
     }
 
     /// Handles a broadcast on the channel's own topic whose event is in

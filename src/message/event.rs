@@ -5,11 +5,13 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
-use crate::message::{Misfit, Payload, PayloadError, PayloadRef};
+use super::decode_error::DecodeError;
+use super::explained::Stash;
+use super::payload::{Payload, PayloadError, PayloadRef};
 use crate::protocol::phoenix::RawPayload;
 
 /// A type that events are read into, usually an enum with a variant for each event.
@@ -70,7 +72,17 @@ pub trait FromEvent: Sized {
 
 impl<T: DeserializeOwned> FromEvent for T {
     fn from_event(event: &str, payload: PayloadRef<'_>) -> Result<Self, EventError> {
-        T::deserialize(EventDeserializer { event, payload }).map_err(|Failure(error)| error)
+        let read = T::deserialize(EventDeserializer { event, payload, stash: None });
+        read.map_err(|Failure(error)| match error {
+            EventError::Payload(PayloadError::Decode(_)) => {
+                // Once more, to find out why.
+                let stash = Stash::default();
+                let stash = Some(&stash);
+                let again = T::deserialize(EventDeserializer { event, payload, stash });
+                again.err().map_or(error, |Failure(error)| error)
+            }
+            error => error,
+        })
     }
 }
 
@@ -129,12 +141,16 @@ pub enum NoEvents {}
 ///
 /// There are clients that join with null where they have nothing to say. A type that does not take
 /// null gets an empty object then.
-pub(crate) fn decode_params<T: DeserializeOwned>(payload: PayloadRef<'_>) -> Result<T, Misfit> {
+pub(crate) fn decode_params<T: DeserializeOwned>(
+    payload: PayloadRef<'_>,
+) -> Result<T, DecodeError> {
     let is_null = payload.as_json() == Some("null");
-    payload
-        .decode()
-        .or_else(|error| if is_null { EMPTY.decode() } else { Err(error) })
-        .map_err(|_| Misfit::of::<T>(payload))
+    payload.decode().or_else(|error| if is_null { EMPTY.decode() } else { Err(error) }).map_err(
+        |error| match error {
+            PayloadError::Decode(error) => error,
+            _ => DecodeError::new("expected JSON, got binary"),
+        },
+    )
 }
 
 const EMPTY: PayloadRef<'static> = PayloadRef::new(RawPayload::Json(b"{}"));
@@ -146,6 +162,8 @@ const EMPTY: PayloadRef<'static> = PayloadRef::new(RawPayload::Json(b"{}"));
 struct EventDeserializer<'a, 'de> {
     event: &'a str,
     payload: PayloadRef<'de>,
+    /// When it is to be found out why the payload does not fit.
+    stash: Option<&'a Stash>,
 }
 
 impl<'de> Deserializer<'de> for EventDeserializer<'_, 'de> {
@@ -170,7 +188,8 @@ impl<'de> Deserializer<'de> for EventDeserializer<'_, 'de> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Failure> {
-        Err(Failure::custom("the type of a channel's events must be an externally tagged enum"))
+        let wrong = "the type of a channel's events must be an externally tagged enum";
+        Err(PayloadError::Decode(DecodeError::new(wrong)).into())
     }
 
     forward_to_deserialize_any! {
@@ -179,26 +198,40 @@ impl<'de> Deserializer<'de> for EventDeserializer<'_, 'de> {
     }
 }
 
-impl<'de> EnumAccess<'de> for EventDeserializer<'_, 'de> {
+impl<'a, 'de> EnumAccess<'de> for EventDeserializer<'a, 'de> {
     type Error = Failure;
-    type Variant = Content<'de>;
+    type Variant = Content<'a, 'de>;
 
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,
-    ) -> Result<(S::Value, Content<'de>), Failure> {
+    ) -> Result<(S::Value, Content<'a, 'de>), Failure> {
         // A variant can object to nothing but its name.
         match seed.deserialize(StrDeserializer::<Failure>::new(self.event)) {
-            Ok(variant) => Ok((variant, Content(self.payload))),
+            Ok(variant) => Ok((variant, Content { payload: self.payload, stash: self.stash })),
             Err(_) => Err(Failure(EventError::Unknown)),
         }
     }
 }
 
 /// The payload, as the content of the variant that was picked.
-struct Content<'de>(PayloadRef<'de>);
+struct Content<'a, 'de> {
+    payload: PayloadRef<'de>,
+    stash: Option<&'a Stash>,
+}
 
-impl<'de> VariantAccess<'de> for Content<'de> {
+impl<'de> Content<'_, 'de> {
+    fn decode<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Failure> {
+        Ok(match self.stash {
+            None => self.payload.decode_seed(seed)?,
+            Some(stash) => {
+                self.payload.decode_explained(seed, stash).map_err(PayloadError::Decode)?
+            }
+        })
+    }
+}
+
+impl<'de> VariantAccess<'de> for Content<'_, 'de> {
     type Error = Failure;
 
     fn unit_variant(self) -> Result<(), Failure> {
@@ -206,11 +239,11 @@ impl<'de> VariantAccess<'de> for Content<'de> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Failure> {
-        Ok(self.0.decode_seed(seed)?)
+        self.decode(seed)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Failure> {
-        Ok(self.0.decode_seed(Tuple { len, visitor })?)
+        self.decode(Tuple { len, visitor })
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -218,7 +251,7 @@ impl<'de> VariantAccess<'de> for Content<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Failure> {
-        Ok(self.0.decode_seed(Struct { fields, visitor })?)
+        self.decode(Struct { fields, visitor })
     }
 }
 
@@ -255,7 +288,7 @@ struct Failure(EventError);
 
 impl serde::de::Error for Failure {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        PayloadError::Decode(serde_json::Error::custom(message)).into()
+        PayloadError::Decode(DecodeError::custom(message)).into()
     }
 }
 
@@ -471,8 +504,8 @@ mod tests {
         }
         assert_eq!(decode_params::<Params>(json("{\"room\":7}")).unwrap().room, 7);
         assert!(decode_params::<Params>(json("{}")).is_err());
-        let misfit = decode_params::<Params>(binary()).err().expect("it is no params");
-        assert_eq!(misfit.to_string(), "expected JSON, got binary");
+        let error = decode_params::<Params>(binary()).err().expect("it is no params");
+        assert_eq!(error.to_string(), "expected JSON, got binary");
         assert_eq!(decode_params::<Payload>(binary()).unwrap(), Payload::binary(BINARY));
         decode_params::<()>(json("{\"room\":7}")).unwrap();
     }

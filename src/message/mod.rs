@@ -13,7 +13,8 @@ mod raw_json;
 mod event;
 mod params;
 
-mod misfit;
+mod decode_error;
+mod explained;
 mod object;
 
 mod broadcast;
@@ -35,14 +36,15 @@ mod kept;
 pub use broadcast::{Broadcast, BroadcastError};
 pub(crate) use crash::Rejected;
 pub use crash::{Crash, JoinError, Rejection};
+pub use decode_error::DecodeError;
+pub(crate) use decode_error::beginning;
 pub(crate) use encoding::Encoding;
 pub(crate) use end_reason::{EndReason, Farewell};
 pub(crate) use event::decode_params;
 pub use event::{EventError, FromEvent, NoEvents, RawEvent};
 pub(crate) use ids::{GlobalProcessId, LineId, ProcessId};
 pub(crate) use kept::{keep, kept};
-pub(crate) use misfit::Misfit;
-pub(crate) use params::{ParamsError, from_params};
+pub(crate) use params::from_params;
 pub use payload::{IntoPayload, Json, Payload, PayloadError, PayloadRef};
 pub use raw_json::RawJson;
 pub use refusal::{AddressError, ReplyError};

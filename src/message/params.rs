@@ -1,7 +1,5 @@
 //! From the parameters of a connection to the type that an application declares for them.
 
-use std::fmt;
-
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess,
@@ -9,6 +7,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
+use super::decode_error::{DecodeError, Step};
 use crate::protocol::http::{Param, Params};
 
 /// Reads parameters as a `T`.
@@ -16,45 +15,8 @@ use crate::protocol::http::{Param, Params};
 /// All that a query holds is text, so text is read as a number, a boolean or the name of a variant
 /// where `T` has one; where `T` takes anything, it stays text. Parameters that `T` does not name
 /// are ignored, and `()` ignores all.
-pub(crate) fn from_params<T: DeserializeOwned>(params: &Params) -> Result<T, ParamsError> {
+pub(crate) fn from_params<T: DeserializeOwned>(params: &Params) -> Result<T, DecodeError> {
     T::deserialize(Node::Map(params))
-}
-
-/// Why parameters could not be read.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ParamsError {
-    /// Where, innermost name first; empty if it is about all of them.
-    path: Vec<String>,
-    message: String,
-}
-
-impl ParamsError {
-    fn within(mut self, name: impl fmt::Display) -> Self {
-        self.path.push(name.to_string());
-        self
-    }
-}
-
-/// The name as the client wrote it, escaped, since it goes to a log.
-impl fmt::Display for ParamsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let [nested @ .., first] = &self.path[..] {
-            write!(f, "parameter `{}", first.escape_debug())?;
-            for name in nested.iter().rev() {
-                write!(f, "[{}]", name.escape_debug())?;
-            }
-            f.write_str("`: ")?;
-        }
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for ParamsError {}
-
-impl serde::de::Error for ParamsError {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { path: Vec::new(), message: message.to_string() }
-    }
 }
 
 /// One parameter, or all of them, which are a map like any that is nested in them.
@@ -76,7 +38,7 @@ impl<'a> From<&'a Param> for Node<'a> {
 }
 
 impl<'de> Node<'de> {
-    fn members(params: &'de Params) -> impl MapAccess<'de, Error = ParamsError> {
+    fn members(params: &'de Params) -> impl MapAccess<'de, Error = DecodeError> {
         Members { rest: params.iter(), value: None }
     }
 }
@@ -85,20 +47,20 @@ impl<'de> Node<'de> {
 /// `visitor` to object to, in its own words.
 macro_rules! parse {
     ($($method:ident => $visit:ident;)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ParamsError> {
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
             let Self::Text(text) = self else { return self.deserialize_any(visitor) };
             match text.parse() {
                 Ok(value) => visitor.$visit(value),
-                Err(_) => Err(ParamsError::invalid_value(Unexpected::Str(text), &visitor)),
+                Err(_) => Err(DecodeError::invalid_value(Unexpected::Str(text), &visitor)),
             }
         }
     )*};
 }
 
 impl<'de> Deserializer<'de> for Node<'de> {
-    type Error = ParamsError;
+    type Error = DecodeError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ParamsError> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self {
             Self::Text(text) => visitor.visit_borrowed_str(text),
             Self::List(items) => visitor.visit_seq(Items { items, index: 0 }),
@@ -106,11 +68,11 @@ impl<'de> Deserializer<'de> for Node<'de> {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ParamsError> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ParamsError> {
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         visitor.visit_unit()
     }
 
@@ -118,7 +80,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         self,
         _name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, ParamsError> {
+    ) -> Result<V::Value, DecodeError> {
         visitor.visit_unit()
     }
 
@@ -126,7 +88,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         self,
         _name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, ParamsError> {
+    ) -> Result<V::Value, DecodeError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -136,18 +98,18 @@ impl<'de> Deserializer<'de> for Node<'de> {
         _name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, ParamsError> {
+    ) -> Result<V::Value, DecodeError> {
         match self {
             Self::Text(text) => visitor.visit_enum(text.into_deserializer()),
             Self::Map(params) if params.iter().count() == 1 => {
                 visitor.visit_enum(MapAccessDeserializer::new(Self::members(params)))
             }
-            Self::Map(_) => Err(ParamsError::invalid_type(Unexpected::Map, &visitor)),
-            Self::List(_) => Err(ParamsError::invalid_type(Unexpected::Seq, &visitor)),
+            Self::Map(_) => Err(DecodeError::invalid_type(Unexpected::Map, &visitor)),
+            Self::List(_) => Err(DecodeError::invalid_type(Unexpected::Seq, &visitor)),
         }
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ParamsError> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         visitor.visit_unit()
     }
 
@@ -180,12 +142,12 @@ struct Members<'de, I> {
 }
 
 impl<'de, I: Iterator<Item = (&'de str, &'de Param)>> MapAccess<'de> for Members<'de, I> {
-    type Error = ParamsError;
+    type Error = DecodeError;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, ParamsError> {
+    ) -> Result<Option<S::Value>, DecodeError> {
         self.value = self.rest.next();
         let Some((name, _)) = self.value else { return Ok(None) };
         seed.deserialize(StrDeserializer::new(name)).map(Some)
@@ -194,9 +156,9 @@ impl<'de, I: Iterator<Item = (&'de str, &'de Param)>> MapAccess<'de> for Members
     fn next_value_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<S::Value, ParamsError> {
+    ) -> Result<S::Value, DecodeError> {
         let (name, value) = self.value.take().expect("serde asks for a value after its key");
-        seed.deserialize(Node::from(value)).map_err(|error| error.within(name))
+        seed.deserialize(Node::from(value)).map_err(|error| error.within(Step::name(name)))
     }
 }
 
@@ -207,14 +169,16 @@ struct Items<'de> {
 }
 
 impl<'de> SeqAccess<'de> for Items<'de> {
-    type Error = ParamsError;
+    type Error = DecodeError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, ParamsError> {
+    ) -> Result<Option<S::Value>, DecodeError> {
         let Some(item) = self.items.get(self.index) else { return Ok(None) };
-        let value = seed.deserialize(Node::from(item)).map_err(|error| error.within(self.index))?;
+        let value = seed
+            .deserialize(Node::from(item))
+            .map_err(|error| error.within(Step::Index(self.index)))?;
         self.index += 1;
         Ok(Some(value))
     }
@@ -227,6 +191,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::fmt;
 
     use serde::Deserialize;
     use serde_json::{Value, json};
@@ -235,7 +200,7 @@ mod tests {
     use crate::Payload;
     use crate::protocol::http::decode_query;
 
-    fn read<T: DeserializeOwned>(query: &str) -> Result<T, ParamsError> {
+    fn read<T: DeserializeOwned>(query: &str) -> Result<T, DecodeError> {
         from_params(&decode_query(query).unwrap())
     }
 
@@ -315,39 +280,36 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_parameter() {
+    fn errors_name_the_parameter_and_not_what_it_holds() {
         for (query, message) in [
-            ("token=&age=300", "parameter `age`: invalid value: string \"300\", expected u8"),
-            ("token=&age[x]=3", "parameter `age`: invalid type: map, expected u8"),
-            (
-                "token=&verbose=1",
-                "parameter `verbose`: invalid value: string \"1\", expected a boolean",
-            ),
-            ("token[]=x", "parameter `token`: invalid type: sequence, expected a string"),
-            (
-                "token=&rooms=1",
-                "parameter `rooms`: invalid type: string \"1\", expected a sequence",
-            ),
-            (
-                "token=&rooms[]=1&rooms[]=x",
-                "parameter `rooms[1]`: invalid value: string \"x\", expected u32",
-            ),
+            ("token=&age=300", "`age`: invalid value: string, expected u8"),
+            ("token=&age[x]=3", "`age`: invalid type: map, expected u8"),
+            ("token=&verbose=1", "`verbose`: invalid value: string, expected a boolean"),
+            ("token[]=x", "`token`: invalid type: sequence, expected a string"),
+            ("token=&rooms=1", "`rooms`: invalid type: string, expected a sequence"),
+            ("token=&rooms[]=1&rooms[]=x", "`rooms[1]`: invalid value: string, expected u32"),
             (
                 "token=&user[id]=%0Ax&user[tags][]=",
-                "parameter `user[id]`: invalid value: string \"\\nx\", expected i64",
+                "`user.id`: invalid value: string, expected i64",
             ),
-            ("token=&user[id]=1", "parameter `user`: missing field `tags`"),
+            ("token=&user[id]=1", "`user`: missing field `tags`"),
+            (
+                "token=&role=hunter2",
+                "`role`: unknown variant, expected one of `guest`, `admin`, `member`, `bot`",
+            ),
         ] {
             assert_eq!(error::<Connect>(query), message);
         }
         assert_eq!(
             error::<HashMap<String, HashMap<String, HashMap<String, bool>>>>("a[b][c]=x"),
-            "parameter `a[b][c]`: invalid value: string \"x\", expected a boolean",
+            "`a.b.c`: invalid value: string, expected a boolean",
         );
         assert_eq!(
             error::<HashMap<String, u8>>("a%0Ab=x"),
-            "parameter `a\\nb`: invalid value: string \"x\", expected u8",
+            "`a\\nb`: invalid value: string, expected u8",
         );
+        let long = error::<HashMap<String, u8>>(&format!("{}=x", "%C3%A9".repeat(1_000)));
+        assert_eq!(long, format!("`{}…`: invalid value: string, expected u8", "é".repeat(32)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What an event carries: JSON kept unparsed until somebody asks for it, or plain bytes.
 
+use std::marker::PhantomData;
 use std::{fmt, iter, ptr, str};
 
 use bytes::Bytes;
@@ -8,6 +9,8 @@ use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::decode_error::DecodeError;
+use super::explained::{Explained, Stash};
 use super::kept::{keep, keep_many};
 use super::object::Object;
 use super::raw_json::RawJson;
@@ -304,7 +307,19 @@ impl<'a> PayloadRef<'a> {
     ///
     /// The same as those of [`Payload::decode`].
     pub fn decode<T: Deserialize<'a>>(self) -> Result<T, PayloadError> {
-        self.decode_seed(std::marker::PhantomData)
+        self.decode_seed(PhantomData).map_err(|error| match error {
+            PayloadError::Decode(_) => self.explain::<T>(),
+            error => error,
+        })
+    }
+
+    /// Why this is no `T`.
+    #[cold]
+    fn explain<T: Deserialize<'a>>(self) -> PayloadError {
+        let stash = Stash::default();
+        let result: Result<PhantomData<T>, _> =
+            self.decode_explained(PhantomData::<T>, &stash).map(|_| PhantomData);
+        PayloadError::Decode(result.err().unwrap_or_else(unexplained))
     }
 
     /// Copies the payload, so that it can be kept.
@@ -323,14 +338,24 @@ impl<'a> PayloadRef<'a> {
         }
     }
 
-    pub(crate) fn decode_seed<S: DeserializeSeed<'a>>(
+    /// Decodes it. Of JSON that does not fit this says no more than that.
+    pub(super) fn decode_seed<S: DeserializeSeed<'a>>(
         self,
         seed: S,
     ) -> Result<S::Value, PayloadError> {
-        seed.deserialize(Decoder(self.0)).map_err(|error| match self.0 {
-            RawPayload::Json(_) => PayloadError::Decode(error),
+        seed.deserialize(Decoder(self.0)).map_err(|_| match self.0 {
+            RawPayload::Json(_) => PayloadError::Decode(unexplained()),
             RawPayload::Binary(_) => PayloadError::Binary,
         })
+    }
+
+    /// The same again for JSON that did not fit, to find out why.
+    pub(super) fn decode_explained<S: DeserializeSeed<'a>>(
+        self,
+        seed: S,
+        stash: &Stash,
+    ) -> Result<S::Value, DecodeError> {
+        seed.deserialize(Explained::new(Decoder(self.0), stash))
     }
 }
 
@@ -360,12 +385,17 @@ pub enum PayloadError {
     /// The text is not JSON; says why.
     #[error("payload is not JSON: {0}")]
     NotJson(String),
-    /// The JSON is not what was asked for.
+    /// The JSON is not what was asked for. Says where, and nothing of what is there.
     #[error("payload does not decode: {0}")]
-    Decode(serde_json::Error),
+    Decode(DecodeError),
     /// JSON was asked for.
     #[error("payload is binary where JSON is expected")]
     Binary,
+}
+
+/// For what fits when it is decoded a second time, or is not to be decoded twice.
+fn unexplained() -> DecodeError {
+    DecodeError::new("it does not fit")
 }
 
 /// A value to be sent as JSON: `Json(value)` wherever a payload is asked for.

@@ -60,10 +60,10 @@ fn a_join_whose_params_do_not_fit_is_refused_and_told_why() {
     everywhere(|world, door| {
         let mut client = door.client(world);
         for (params, told) in [
-            (json!({"join": 7}), "invalid params: `join`: expected a sequence, got an integer"),
-            (json!("secret"), "invalid params: expected struct Plan, got a string"),
-            (json!(["secret"]), "invalid params: expected struct Plan, got a list"),
-            (json!([]), "invalid params: expected struct Plan, got a list"),
+            (json!({"join": 7}), "invalid params: `join`: invalid type: integer, expected a sequence"),
+            (json!("secret"), "invalid params: invalid type: string, expected struct Plan"),
+            (json!(["secret"]), "invalid params: invalid type: sequence, expected struct Plan"),
+            (json!([]), "invalid params: invalid type: sequence, expected struct Plan"),
         ] {
             let refused = client.join("room:1", params).unwrap();
             assert_eq!(

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::task::{Context, Poll};
 
 use super::timers::MakeInfo;
-use crate::message::{Broadcast, Misfit, Payload, PayloadRef, Stop};
+use crate::message::{Broadcast, DecodeError, Payload, PayloadRef, Stop};
 use crate::protocol::phoenix::{Field, RefBuf};
 
 /// The application's part of a process: its state at rest, or the callback that waits.
@@ -59,7 +59,7 @@ pub(crate) enum Outcome {
     Joined(Payload),
     Refused(Payload),
     /// The join's params are not what it takes.
-    Unfit(Box<Misfit>),
+    Unfit(Box<DecodeError>),
     Done,
     /// It is done, and so is the channel.
     Stop(Stop),

@@ -79,12 +79,11 @@ impl Hub {
                 self.slow_down(id);
                 Err(response)
             }
-            Outcome::Unfit(misfit) => {
-                let (topic, error) = (self.topic_of(id), misfit.to_string());
+            Outcome::Unfit(error) => {
+                let (topic, error) = (self.topic_of(id), error.to_string());
                 self.telemetry.tell(Event::JoinParamsRefused { topic: &topic, error: &error });
                 self.slow_down(id);
-                let gap = if error.is_empty() { "" } else { ": " };
-                Err(reason(&format!("invalid params{gap}{error}")))
+                Err(reason(&format!("invalid params: {error}")))
             }
             Outcome::Crashed(error) => {
                 self.tell_crash(id, &error);

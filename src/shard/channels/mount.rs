@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use super::cell::Cell;
-use crate::message::{Encoding, ParamsError, ProcessId, Request, Response, Topic};
+use crate::message::{DecodeError, Encoding, ProcessId, Request, Response, Topic};
 use crate::protocol::http::Params;
 use crate::protocol::phoenix::{self, VersionError};
 
@@ -60,7 +60,7 @@ pub(crate) struct Connected {
 
 /// Why a client was not accepted.
 pub(crate) enum ConnectFailure {
-    Params(ParamsError),
+    Params(DecodeError),
     Refused(Response),
     /// What the application's error said.
     Crash(String),

@@ -18,7 +18,8 @@ use crate::message::{
     Stop, Topic, decode_params,
 };
 use crate::protocol::phoenix::{Field, RefBuf};
-use crate::shard::channels::{Call, Cell, Outcome, RouteHandler};
+use crate::shard::channels::{AnySocket, Call, Cell, Outcome, RouteHandler};
+use crate::telemetry::Event;
 
 /// A route on this shard: makes the cells of its processes.
 struct Route<C: Channel, F> {
@@ -51,8 +52,9 @@ where
     C: Channel,
     F: Future<Output = (Box<Seat<C>>, Outcome)> + 'static,
 {
-    fn spawn(&self, process: ProcessId, socket: &Rc<dyn Any>, topic: Topic) -> Box<dyn Cell> {
-        let socket = socket.clone().downcast().expect("a route's mount has this socket type");
+    fn spawn(&self, process: ProcessId, socket: &Rc<dyn AnySocket>, topic: Topic) -> Box<dyn Cell> {
+        let socket: Rc<dyn Any> = socket.clone();
+        let socket = socket.downcast().expect("a route's mount has this socket type");
         let env = Env { route: self.shared.clone(), process, socket, topic };
         let seat = Some(Box::new(Seat { state: None, env }));
         Box::new(ChannelCell { engine: self.engine.clone(), seat, running: None })
@@ -222,7 +224,13 @@ fn drive<C: Channel>(
                             .reply
                             .map_or_else(|e| Outcome::Crashed(e.to_string()), Outcome::Joined)
                     }
-                    Err(JoinError::Refused(Refused { response })) => Outcome::Refused(response),
+                    Err(JoinError::Refused(Refused { response, unencoded })) => {
+                        if let Some(error) = &unencoded {
+                            let process = cx.env.process;
+                            cx.desk().tell(process, Event::RefusalUnencoded { error });
+                        }
+                        Outcome::Refused(response)
+                    }
                     Err(JoinError::Crash(crash)) => Outcome::Crashed(crash.to_string()),
                 };
                 hang_up(&mut cx);
@@ -285,7 +293,7 @@ fn answer<C: Channel>(cx: &Context<'_, C>, reply: Reply) -> Result<(), Crash> {
 mod tests {
     use super::*;
     use crate::io::ConnectionId;
-    use crate::shard::channels::{PROCESS_SIZE, SESSION_SIZE};
+    use crate::shard::channels::{PROCESS_SIZE, SESSION_SIZE, SocketValue};
     use crate::shard::lines::LINE_SIZE;
     use crate::shard::topics::Subscriber;
     use crate::{ConnectInfo, Join, Joined, NoEvents, Rejection, SocketHandler};
@@ -330,7 +338,10 @@ mod tests {
             ("line", LINE_SIZE),
             ("its slot and its deadline", 2 * size_of::<ConnectionId>()),
             ("session", SESSION_SIZE),
-            ("the application's socket", allocated(size_of::<[usize; 2]>())),
+            (
+                "the application's socket",
+                allocated(size_of::<[usize; 2]>() + size_of::<SocketValue<()>>()),
+            ),
             ("process", PROCESS_SIZE),
             ("its cell", allocated(CELL)),
             ("its seat, with a state of no size", allocated(seat)),

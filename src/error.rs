@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::io::no_thread;
+
 /// Why an endpoint can't be built, started or kept running. Each message says how to mend it where
 /// that is known.
 ///
@@ -50,6 +52,18 @@ pub enum Error {
         /// What happened; its own source is what the kernel said, where it has said something.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A shard has not ended when it was to: a callback has not returned. Its thread still runs, and
+    /// nothing but the end of the process ends it.
+    #[error(
+        "shard {shard} has not ended in its time: {} has not returned",
+        callback.as_deref().unwrap_or("what it does")
+    )]
+    Stuck {
+        /// Which shard.
+        shard: usize,
+        /// The channel or socket handler and its callback, if it is known.
+        callback: Option<String>,
+    },
     /// A panic in a channel must end that channel alone, which `panic = "abort"` makes impossible.
     #[error(
         "built with panic = \"abort\": a panic in one channel would end the whole server; remove \
@@ -57,10 +71,10 @@ pub enum Error {
     )]
     PanicAbort,
     /// The thread that sees when a shard is held up could not be started.
-    #[error("can't start the thread that watches the shards: {0}")]
+    #[error("can't start the thread that watches the shards: {}", no_thread(.0))]
     Watch(io::Error),
     /// A signal handler could not be installed.
-    #[error("can't handle signals: {0}")]
+    #[error("can't handle signals: {}", no_thread(.0))]
     Signals(io::Error),
 }
 
@@ -104,6 +118,16 @@ mod tests {
             let message = error.to_string();
             assert!(message.contains(&kernel) && message.contains(advice), "{message}");
         }
+    }
+
+    #[test]
+    fn a_thread_that_is_not_to_be_had_is_told_with_what_helps() {
+        let none_left = || io::Error::from_raw_os_error(libc::EAGAIN);
+        for error in [Error::Watch(none_left()), Error::Signals(none_left())] {
+            assert!(error.to_string().contains("ulimit -u"), "{error}");
+        }
+        let other = Error::Watch(io::Error::from_raw_os_error(libc::ENOMEM));
+        assert!(!other.to_string().contains("ulimit -u"), "{other}");
     }
 
     #[test]

@@ -84,6 +84,17 @@
 //! queue has a bound, and whoever finds it full is told so by an error rather than made to wait. An
 //! endpoint that can't start says how to mend it ([`Error`]).
 //!
+//! # The log
+//!
+//! It goes through `tracing`, and who reads it is the application's affair. One thing is asked of a
+//! subscriber: **it must never block**. A shard writes its lines itself, so a terminal that is halted
+//! or a pipe that is full would hold up every client of it. `tracing-appender`'s non-blocking writer
+//! queues lines and drops what finds no room; the README shows it.
+//!
+//! What clients have written stands there escaped and cut, and a secret of theirs not at all: params
+//! are filtered, and what does not decode is told without its value ([`DecodeError`]). Of each kind of
+//! line above debug an address has a few a minute, and then a count.
+//!
 //! # Features
 //!
 //! - `tokio`: `tokio::runtime::Handle` is a runtime that an endpoint's callbacks may be given

@@ -14,7 +14,9 @@ use crate::message::{Rejected, Request, from_params, segments};
 use crate::protocol::http::Params;
 use crate::shard::channels::{
     Connect, ConnectFailure, Connected, Handler, Mount as ShardMount, Pattern, RouteHandler,
+    SocketValue,
 };
+use crate::shard::links::MountNames;
 use crate::shard::{Blueprint, Desk};
 use crate::socket::{ConnectInfo, SocketHandler};
 
@@ -42,9 +44,16 @@ impl<A> NewMount<A> {
 /// A socket handler with its routes.
 pub struct Mount<S: SocketHandler> {
     websocket_path: Vec<String>,
-    routes: Vec<(Pattern, MakeRoute<S>)>,
+    routes: Vec<Route<S>>,
     own: OwnLimits,
     wrong: Option<String>,
+}
+
+struct Route<S: SocketHandler> {
+    pattern: Pattern,
+    /// What the channel's type is called.
+    name: &'static str,
+    make: MakeRoute<S>,
 }
 
 /// What a mount sets for itself; the rest is the endpoint's.
@@ -166,7 +175,7 @@ impl<S: SocketHandler> Mount<S> {
                 value: value.clone(),
             })
         });
-        self.routes.push((parsed, make));
+        self.routes.push(Route { pattern: parsed, name: std::any::type_name::<C>(), make });
         self
     }
 }
@@ -183,7 +192,7 @@ struct MountBlueprint<S: SocketHandler> {
     websocket_path: Vec<String>,
     own: OwnLimits,
     app: Arc<S::App>,
-    routes: Vec<(Pattern, MakeRoute<S>)>,
+    routes: Vec<Route<S>>,
 }
 
 impl<S: SocketHandler> Blueprint for MountBlueprint<S> {
@@ -213,8 +222,15 @@ impl<S: SocketHandler> Blueprint for MountBlueprint<S> {
             max_topics: limits.max_topics,
             handler: Box::new(TypedHandler::<S> { app: self.app.clone() }),
             routes: routes
-                .map(|(pattern, make)| (pattern.clone(), make(desk, &self.app)))
+                .map(|route| (route.pattern.clone(), (route.make)(desk, &self.app)))
                 .collect(),
+        }
+    }
+
+    fn names(&self) -> MountNames {
+        MountNames {
+            handler: std::any::type_name::<S>(),
+            channels: self.routes.iter().map(|route| route.name).collect(),
         }
     }
 }
@@ -233,7 +249,8 @@ impl<S: SocketHandler> Handler for TypedHandler<S> {
                     Rejected::Refused(response) => ConnectFailure::Refused(response),
                     Rejected::Crash(crash) => ConnectFailure::Crash(crash.to_string()),
                 })?;
-            Ok(Connected { id: socket.id(), socket: Rc::new(socket) })
+            let peer = info.request.peer;
+            Ok(Connected { id: socket.id(), socket: Rc::new(SocketValue::new(peer, socket)) })
         })
     }
 

@@ -2,9 +2,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_default;
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
+use signal_hook::low_level::unregister;
 
 use crate::channel::Handle;
 use crate::error::Error;
@@ -13,6 +18,11 @@ use crate::shard::start::Shards;
 
 /// An endpoint that runs. Dropped, it shuts down as by [`Handle::shutdown`], and the drop returns
 /// when it has ended.
+///
+/// Nothing here waits for ever once the end is asked for, by whomever: a callback that never returns
+/// can't be ended, so its shard's thread is left to itself when
+/// [`terminate_timeout`](crate::Limits::terminate_timeout),
+/// [`close_timeout`](crate::Limits::close_timeout) and two seconds are over. It goes with the process.
 #[must_use = "the endpoint ends when this is dropped"]
 pub struct Running {
     shards: Shards,
@@ -60,18 +70,33 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// When a shard has failed.
+    /// When a shard has failed, or when one that was to end has not ([`Error::Stuck`]), because a
+    /// callback does not return.
     pub fn join(mut self) -> Result<(), Error> {
         self.shards.join()
     }
 
     /// Waits until the endpoint has ended, which SIGINT and SIGTERM make it do.
     ///
+    /// The first signal asks for the end. The second hurries it: what still runs is dropped at once,
+    /// as if the times for it were over. The third ends the process, whatever holds it.
+    ///
     /// # Errors
     ///
-    /// When signals can't be handled, or a shard has failed.
+    /// When signals can't be handled, and as for [`join`](Self::join).
     pub fn run(self) -> Result<(), Error> {
+        self.run_with(|_| {})
+    }
+
+    /// Like [`run`](Self::run), and calls `begun` as soon as signals are heard: to tell a service
+    /// manager, or whoever waits, that there is a server which can be told to end.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Self::run).
+    pub fn run_with(self, begun: impl FnOnce(&Self)) -> Result<(), Error> {
         let signals = SignalThread::start(self.handle())?;
+        begun(&self);
         let result = self.join();
         signals.stop();
         result
@@ -91,37 +116,52 @@ impl fmt::Debug for Running {
     }
 }
 
-/// Shuts the endpoint down on SIGINT and SIGTERM; a second one ends the process at once.
+/// Shuts the endpoint down on SIGINT and SIGTERM, hurries on the second and ends the process on the
+/// third.
+///
+/// It logs nothing: whoever takes the log may hold it up, and the next signal must be heard.
 struct SignalThread {
     handle: SignalsHandle,
     thread: std::thread::JoinHandle<()>,
+    last: [SigId; SIGNALS.len()],
 }
 
 impl SignalThread {
     #[expect(clippy::disallowed_methods, reason = "signals are waited for")]
     fn start(endpoint: Handle) -> Result<Self, Error> {
-        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::Signals)?;
+        let is_last = Arc::new(AtomicBool::new(false));
+        // The third is acted on where it arrives, which takes no thread that has time for it.
+        let last = |signal| register_conditional_default(signal, is_last.clone());
+        let last = [last(SIGINT), last(SIGTERM)];
+        let [int, term] = last.map(|id| id.map_err(Error::Signals));
+        let last = [int?, term?];
+        let mut signals = Signals::new(SIGNALS).map_err(Error::Signals)?;
         let handle = signals.handle();
         let thread = std::thread::Builder::new()
             .name("simurgh-signals".to_owned())
             .spawn(move || {
                 let mut asked = false;
-                for signal in signals.forever() {
+                for _ in signals.forever() {
                     if asked {
-                        let _ = signal_hook::low_level::emulate_default_handler(signal);
+                        is_last.store(true, Ordering::SeqCst);
+                        endpoint.hurry();
+                    } else {
+                        endpoint.shutdown();
                     }
                     asked = true;
-                    // First: whatever becomes of the log, the server is to end.
-                    endpoint.shutdown();
-                    tracing::info!("shutting down");
                 }
             })
             .map_err(Error::Signals)?;
-        Ok(Self { handle, thread })
+        Ok(Self { handle, thread, last })
     }
 
     fn stop(self) {
         self.handle.close();
         let _ = self.thread.join();
+        for id in self.last {
+            unregister(id);
+        }
     }
 }
+
+const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];

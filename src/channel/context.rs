@@ -15,7 +15,9 @@ use crate::protocol::phoenix::{EncodeError, RefBuf};
 use crate::protocol::websocket::{CloseCode, MAX_CLOSE_REASON};
 use crate::shard::Desk;
 use crate::shard::blocking::BlockingError;
+use crate::shard::channels::SocketValue;
 use crate::socket::SocketHandler;
+use crate::telemetry::{Event, Unexpected};
 
 /// What a callback can do: push, broadcast, wait, stop, and see its socket and application.
 pub struct Context<'a, C: Channel> {
@@ -36,7 +38,7 @@ impl<'a, C: Channel> Context<'a, C> {
 
     /// The socket handler's value: what `connect` made, shared by all channels of the connection.
     pub fn socket(&self) -> &'a C::Socket {
-        &self.env.socket
+        &self.env.socket.value
     }
 
     /// The application's own state, as given to [`Endpoint::builder`](crate::Endpoint::builder).
@@ -113,6 +115,11 @@ impl<'a, C: Channel> Context<'a, C> {
         Ok(())
     }
 
+    /// Tells that something has come that no callback is for.
+    pub(super) fn tell_unexpected(&self, what: Unexpected<'_>) {
+        self.desk().tell(self.env.process, Event::Unexpected { what });
+    }
+
     /// Captures the message being handled, to answer it later, from here or from any thread.
     ///
     /// # Errors
@@ -163,7 +170,7 @@ impl<'a, C: Channel> Context<'a, C> {
     pub fn socket_id(&self) -> Option<String> {
         match self.desk().socket_id(self.env.process) {
             Some(id) => id.map(|id| id.to_string()),
-            None => self.env.socket.id(),
+            None => self.socket().id(),
         }
     }
 
@@ -272,7 +279,7 @@ impl<'a, C: Channel> Context<'a, C> {
 pub(crate) struct Env<C: Channel> {
     pub(crate) route: Rc<RouteShared<C>>,
     pub(crate) process: ProcessId,
-    pub(crate) socket: Rc<C::Socket>,
+    pub(crate) socket: Rc<SocketValue<C::Socket>>,
     pub(crate) topic: Topic,
 }
 

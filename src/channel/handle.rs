@@ -132,6 +132,11 @@ impl Handle {
         self.shared.stop();
     }
 
+    /// The same, but what does not end by itself is dropped at once.
+    pub(crate) fn hurry(&self) {
+        self.shared.hurry();
+    }
+
     /// What each shard has counted.
     pub fn counts(&self) -> Vec<ShardCounts> {
         self.shared.tallies.iter().map(|tally| tally.load()).collect()

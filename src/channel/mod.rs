@@ -16,6 +16,7 @@ use crate::message::{
     Topic,
 };
 use crate::socket::SocketHandler;
+use crate::telemetry::Unexpected;
 
 pub use address::{Address, SocketRef};
 pub use call::{Call, CallError, Caller};
@@ -222,7 +223,7 @@ pub trait Channel: Sized + 'static {
         _info: Self::Info,
         cx: &mut Context<'_, Self>,
     ) -> Result<(), Crash> {
-        tracing::warn!(topic = %cx.topic(), "received unexpected message in handle_info");
+        cx.tell_unexpected(Unexpected::Info);
         Ok(())
     }
 
@@ -237,12 +238,8 @@ pub trait Channel: Sized + 'static {
         message: &Broadcast,
         cx: &mut Context<'_, Self>,
     ) -> Result<(), Crash> {
-        tracing::warn!(
-            topic = %cx.topic(),
-            from = message.topic(),
-            event = message.event(),
-            "received unexpected broadcast in handle_broadcast"
-        );
+        let (from, event) = (message.topic(), message.event());
+        cx.tell_unexpected(Unexpected::Broadcast { from, event });
         Ok(())
     }
 

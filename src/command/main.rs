@@ -1,11 +1,16 @@
 //! The `simurgh` command.
 
-use std::io::IsTerminal;
+mod log;
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{Directive, LevelFilter};
+
+use log::Log;
 
 /// Phoenix Channels for Rust: thread-per-core over io_uring.
 ///
@@ -29,7 +34,8 @@ enum Action {
     ///   room:NAME   another room; wants a "name" in the join's params
     ///   ping:NAME   answers "ping", echoes "echo", crashes on "crash"
     ///
-    /// Ctrl-C or SIGTERM closes all sockets with 1012, so that their clients reconnect, and ends.
+    /// Ctrl-C or SIGTERM closes all sockets with 1012, so that their clients reconnect, and ends. A
+    /// second one waits for nobody; a third ends the process whatever holds it.
     #[command(verbatim_doc_comment)]
     Serve(Serve),
 }
@@ -53,40 +59,70 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
-    let command = Command::parse();
+    let command = with_set_variables(Command::command());
+    let command = match Command::from_arg_matches(&command.get_matches()) {
+        Ok(command) => command,
+        Err(error) => error.exit(),
+    };
     let serve = match command.action {
         Some(Action::Serve(serve)) => serve,
         None => command.serve,
     };
+    let log = log_filter(&serve.log).and_then(|filter| {
+        Log::start(filter).map_err(|error| {
+            let advice = "raise the limit of threads (ulimit -u) or of descriptors (ulimit -n)";
+            format!("can't start the thread that writes the log: {error}; {advice}")
+        })
+    });
+    let log = match log {
+        Ok(log) => log,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "simurgh: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     match serve.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("simurgh: {error}");
+            log.say(&format!("simurgh: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
+/// A command that takes variables for unset that are set to nothing, as compose files and files of
+/// variables set them.
+fn with_set_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| match arg.get_env() {
+            // An argument can't forget its variable, but may ask for one that nobody can set.
+            Some(name) if is_empty(name) => arg.env("").hide_env(true),
+            _ => arg,
+        })
+        .mut_subcommands(with_set_variables)
+}
+
 impl Serve {
     fn run(self) -> Result<(), Box<dyn std::error::Error>> {
-        tracing_subscriber::fmt()
-            .with_env_filter(log_filter(&self.log)?)
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr)
-            // It would say on stderr that stderr takes nothing, and panic when that fails too.
-            .log_internal_errors(false)
-            .init();
         let mut endpoint = simurgh::demo::endpoint().listen(&self.listen);
         if let Some(shards) = self.shards {
             endpoint = endpoint.shards(shards);
         }
-        let running = endpoint.start()?;
-        println!("simurgh {} at http://{}/", env!("CARGO_PKG_VERSION"), running.local_addr());
-        println!("{}", running.ceiling());
-        println!("{}; Ctrl-C ends", placement(running.cpus()));
-        running.run()?;
+        endpoint.start()?.run_with(|running| {
+            // Whoever would read it may have gone, or the disk be full: it serves without.
+            let _ = greet(running);
+        })?;
         Ok(())
     }
+}
+
+fn greet(running: &simurgh::Running) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "simurgh {} at http://{}/", env!("CARGO_PKG_VERSION"), running.local_addr())?;
+    writeln!(out, "{}", running.ceiling())?;
+    writeln!(out, "{}; Ctrl-C ends", placement(running.cpus()))?;
+    out.flush()
 }
 
 /// Which CPUs the shards have: `2 shards on CPUs 0, 1`.
@@ -96,27 +132,31 @@ fn placement(cpus: &[usize]) -> String {
     format!("{} shard{plural} on CPU{plural} {}", cpus.len(), numbers.join(", "))
 }
 
-/// A level, or a filter as `tracing-subscriber` reads it.
+/// A level, or a filter as `tracing-subscriber` reads it; without the line that says what standard
+/// output has said.
 ///
 /// It would take a misspelt level for the name of a module and log nothing at all, so a word by
 /// itself has to be a level.
 fn log_filter(text: &str) -> Result<EnvFilter, String> {
     let no_filter = |reason: String| format!("--log \"{text}\": {reason}");
     if text.contains('=') {
-        return EnvFilter::try_new(text).map_err(|error| no_filter(error.to_string()));
+        let filter = EnvFilter::try_new(text).map_err(|error| no_filter(error.to_string()))?;
+        return Ok(filter.add_directive(no_greeting()));
     }
     let level: LevelFilter = text.parse().map_err(|_| {
         let wanted = "it must be off, error, warn, info, debug or trace, or a filter such as \
                       warn,simurgh=debug";
         no_filter(wanted.to_owned())
     })?;
-    Ok(EnvFilter::default().add_directive(level.into()))
+    Ok(EnvFilter::default().add_directive(no_greeting()).add_directive(level.into()))
+}
+
+fn no_greeting() -> Directive {
+    "simurgh::endpoint=off".parse().expect("a directive")
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -135,7 +175,7 @@ mod tests {
         for good in ["off", "error", "warn", "info", "debug", "trace", "warn,simurgh=debug"] {
             assert!(log_filter(good).is_ok(), "{good}");
         }
-        assert_eq!(log_filter("debug").unwrap().to_string(), "debug");
+        assert_eq!(log_filter("debug").unwrap().to_string(), "simurgh::endpoint=off,debug");
         for bad in ["degub", "simurgh", "info,warn", "simurgh=loud", "=x=y="] {
             assert!(log_filter(bad).is_err(), "{bad}");
         }

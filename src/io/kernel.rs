@@ -8,6 +8,7 @@ use std::{io, thread};
 use io_uring::types::BufRingEntry;
 use io_uring::{IoUring, opcode};
 
+use super::no_thread::no_thread;
 use super::patience::{self, with_patience};
 
 /// The running kernel.
@@ -89,7 +90,7 @@ pub(crate) enum Unfit {
     OpenFiles,
     #[error("this kernel's io_uring lacks {what}, though Linux {release} should have it")]
     Lacks { what: String, release: String },
-    #[error("io_uring cannot be set up: {}", io::Error::from_raw_os_error(*errno))]
+    #[error("io_uring cannot be set up: {}", no_thread(&io::Error::from_raw_os_error(*errno)))]
     Setup { errno: i32 },
 }
 

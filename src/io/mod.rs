@@ -27,13 +27,16 @@ mod doorbell;
 pub(crate) mod gate;
 pub(crate) mod listener;
 mod thread;
+mod thread_sample;
 
 pub(crate) mod ceiling;
 mod cgroup;
 pub(crate) mod cpu;
 mod error;
 pub(crate) mod kernel;
+mod no_thread;
 mod patience;
+mod peer;
 mod prefetch;
 #[cfg(test)]
 mod tests;
@@ -46,9 +49,12 @@ pub(crate) use config::Config;
 pub(crate) use doorbell::Doorbell;
 pub(crate) use ebb::{Ebb, give_memory_back};
 pub(crate) use error::Error;
+pub(crate) use no_thread::no_thread;
+pub(crate) use peer::Peer;
 pub(crate) use prefetch::prefetch;
 pub(crate) use rings::Rings;
 pub(crate) use thread::{ShardThread, spawn_shard};
+pub(crate) use thread_sample::{ThreadNumber, ThreadState};
 
 /// What a shard asks of the kernel, and how the kernel answers.
 ///

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement};
 
+use super::no_thread::{NO_THREAD, no_thread};
 use super::{Error, patience};
 
 /// A shard's thread, running.
@@ -44,6 +45,7 @@ where
     F: Future + 'static,
     F::Output: Send + 'static,
 {
+    check_threads().map_err(|error| explain(name.to_owned(), error.into()))?;
     let deadline = Instant::now() + patience::MEMORY;
     // An attempt that fails before it has begun leaves `make` to the next.
     let make = Arc::new(Mutex::new(Some(make)));
@@ -80,22 +82,44 @@ where
     }
 }
 
+/// Whether the two threads of an executor are to be had: where there is none for its second, glommio
+/// panics, which whoever reads standard error would see before he is told why.
+fn check_threads() -> std::io::Result<()> {
+    let (hold, held) = mpsc::channel::<()>();
+    let first = std::thread::Builder::new().spawn(move || held.recv())?;
+    let second = std::thread::Builder::new().spawn(|| {});
+    drop(hold);
+    let _ = first.join();
+    let _ = second?.join();
+    Ok(())
+}
+
 fn lacks_memory(error: &GlommioError<()>) -> bool {
     matches!(error, GlommioError::IoError(error) if error.kind() == ErrorKind::OutOfMemory)
 }
 
 fn explain(name: String, error: GlommioError<()>) -> Error {
     use glommio::BuilderErrorKind::ThreadPanic;
-    let GlommioError::BuilderError(ThreadPanic(panic)) = error else {
-        return Error::Thread { name, reason: error.to_string() };
+    let panic = match error {
+        GlommioError::BuilderError(ThreadPanic(panic)) => panic,
+        GlommioError::IoError(error) => {
+            return Error::Thread { name, reason: no_thread(&error) };
+        }
+        error => return Error::Thread { name, reason: error.to_string() },
     };
     let message = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(message), _) => (*message).to_owned(),
         (_, Some(message)) => message.clone(),
         _ => "with something that is no message".to_owned(),
     };
+    if message.starts_with(NO_HELPER) {
+        return Error::Thread { name, reason: format!("glommio: {message}{NO_THREAD}") };
+    }
     Error::Panicked { name, message }
 }
+
+/// How the panic begins with which glommio ends an executor that can't have its own thread beside it.
+const NO_HELPER: &str = "failed to spawn thread";
 
 #[cfg(test)]
 mod tests {

@@ -29,7 +29,7 @@ pub(crate) enum EndReason {
     /// A message of it can't be read.
     BadMessage { error: String },
     /// It sent too much before `connect` had answered.
-    TooEarly { peer: std::net::SocketAddr },
+    TooEarly,
     /// Its socket's id was disconnected.
     Disconnected,
     /// A channel of its socket closes it.
@@ -56,6 +56,17 @@ pub(crate) enum Farewell {
 }
 
 impl EndReason {
+    /// What the Close says besides its code: what the application wants said; and of a code of ours
+    /// that could mean anything, what was wrong, so that whoever writes a client need not ask for the
+    /// server's log. Without a client's words in it.
+    pub(crate) fn words(&self) -> &str {
+        match self {
+            Self::Asked { reason, .. } => reason,
+            Self::BadMessage { error } => error,
+            _ => "",
+        }
+    }
+
     /// How the client of an open socket is told. A connection that is no open socket goes silently.
     pub(crate) fn farewell(&self) -> Farewell {
         match self {
@@ -75,18 +86,9 @@ impl EndReason {
             | Self::KeepsMost { .. }
             | Self::StuckReader { .. }
             | Self::NeverAsked { .. }
-            | Self::TooEarly { .. }
+            | Self::TooEarly
             | Self::SlowRequest
             | Self::Overdue => Farewell::Silent,
-        }
-    }
-
-    /// What its Close says besides the code: what the application wants said, and of us nothing, as
-    /// Phoenix.
-    pub(crate) fn words(&self) -> &str {
-        match self {
-            Self::Asked { reason, .. } => reason,
-            _ => "",
         }
     }
 }

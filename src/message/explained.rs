@@ -530,7 +530,7 @@ mod tests {
         type Error = String;
 
         fn try_from(number: u32) -> Result<Self, String> {
-            if number % 2 == 0 { Ok(Self) } else { Err(format!("{number} is odd")) }
+            if number.is_multiple_of(2) { Ok(Self) } else { Err(format!("{number} is odd")) }
         }
     }
 

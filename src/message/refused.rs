@@ -16,6 +16,8 @@ use super::payload::{IntoPayload, Payload};
 #[derive(Debug, Clone)]
 pub struct Refused {
     pub(crate) response: Payload,
+    /// Why the response is not the one that was meant.
+    pub(crate) unencoded: Option<String>,
 }
 
 impl Refused {
@@ -26,17 +28,16 @@ impl Refused {
 
     /// A refusal with a response of its own; one that can't be made into JSON is `{}`.
     pub fn with_response(response: impl IntoPayload) -> Self {
-        let response = response.into_payload().unwrap_or_else(|error| {
-            tracing::error!(%error, "the response of a refusal can't be encoded");
-            Payload::empty()
-        });
-        Self { response }
+        match response.into_payload() {
+            Ok(response) => Self { response, ..Self::default() },
+            Err(error) => Self { unencoded: Some(error.to_string()), ..Self::default() },
+        }
     }
 }
 
 impl Default for Refused {
     /// With the response `{}`.
     fn default() -> Self {
-        Self { response: Payload::empty() }
+        Self { response: Payload::empty(), unencoded: None }
     }
 }

@@ -48,7 +48,7 @@ pub enum BlockingError {
     #[error("blocking work {0}")]
     Panicked(String),
     /// No thread could be started.
-    #[error("no thread could be started for blocking work")]
+    #[error("no thread could be started for blocking work: see ulimit -u, pids.max")]
     NoThread,
 }
 

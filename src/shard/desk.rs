@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::blocking::{Blocking, Pool};
 use super::channels::{MakeInfo, Mount, Question, TimerId};
-use super::links::{Remote, Shared};
+use super::links::{MountNames, Remote, Shared};
 use super::local::Local;
 use crate::config::Limits;
 use crate::message::{Broadcast, BroadcastError, Payload, ProcessId};
@@ -75,6 +75,12 @@ impl Desk {
         let broadcast = Broadcast::new(topic, event, payload, None);
         broadcast.check()?;
         self.0.core.borrow_mut().hub.broadcast(&broadcast)
+    }
+
+    /// Tells of something that has happened to a process.
+    pub(crate) fn tell(&self, process: ProcessId, event: Event<'_>) {
+        let hub = &self.0.core.borrow().hub;
+        hub.telemetry.tell_of(&hub.who_of(process), event);
     }
 
     /// Captures the client's message that a process handles, to be answered later.
@@ -176,4 +182,7 @@ pub(crate) trait Blueprint: Send + Sync {
     fn limits(&self, endpoint: &Limits) -> Limits;
 
     fn build(&self, desk: &Desk, limits: &Limits) -> Mount;
+
+    /// What its types are called.
+    fn names(&self) -> MountNames;
 }

@@ -13,13 +13,13 @@ use std::task::{Context, Poll};
 
 use super::channels::{Behind, Callback, ConnectFailure, Polled, Pressure, Turn};
 use super::core::Core;
-use super::links::Woken;
+use super::links::{Code, Woken};
 use super::local::Local;
 use super::panics;
 use super::transport::{Connecting, Errand, HandOver, Read, RouteCall, Stopped};
 use crate::io::ConnectionId;
 use crate::message::Response;
-use crate::telemetry::{Event, Held};
+use crate::telemetry::{Event, Held, Who};
 
 /// What follows a callback.
 enum Next {
@@ -168,8 +168,10 @@ impl Local {
     /// Polls a callback.
     #[inline]
     fn poll(&self, callback: Callback<'_>) -> Next {
-        let Callback { process, mut cell, alarm, call } = callback;
-        let name = call.name();
+        let Callback { process, mount, route, mut cell, alarm, call } = callback;
+        let (code, event) = (call.code(), call.event());
+        let watched = &self.remote().watched;
+        let note = watched.begin(code, mount, route);
         let polled = panics::catch(|| cell.poll(call, &mut Context::from_waker(&alarm.waker)));
         let polled = match polled {
             Ok(Poll::Ready(outcome)) => Polled::Ready(cell, outcome),
@@ -180,9 +182,10 @@ impl Local {
                 Polled::Panicked(panic)
             }
         };
+        let has_held = watched.end(note);
         let mut core = self.core.borrow_mut();
-        if self.remote().watched.take_report() {
-            core.hub.tell_hold(process, name);
+        if has_held {
+            core.hub.tell_hold(process, code, event);
         }
         match core.hub.finish(process, alarm, polled) {
             Some(callback) => Next::Callback(callback),
@@ -192,16 +195,20 @@ impl Local {
 
     /// Polls a `connect`.
     fn run_connect(&self, mut connecting: Box<Connecting>) {
-        let Connecting { id, connect, alarm, .. } = &mut *connecting;
+        let Connecting { id, connect, alarm, mount, .. } = &mut *connecting;
         let id = *id;
         alarm.prepare();
         let cx = &mut Context::from_waker(&alarm.waker);
+        let watched = &self.remote().watched;
+        let note = watched.begin(Code::Connect, *mount, 0);
         let polled = panics::catch(|| connect.as_mut().poll(cx));
+        let has_held = watched.end(note);
         let mut core = self.core.borrow_mut();
         let Core { transport, hub } = &mut *core;
-        if self.remote().watched.take_report() {
+        if has_held {
             let handler = transport.handler_name(hub, &connecting);
-            hub.telemetry.tell(Event::Held(Held::Connect { handler }));
+            let who = Who::peer(connecting.peer);
+            hub.telemetry.tell_of(&who, Event::Held(Held::Connect { handler }));
         }
         let early = match polled {
             Ok(Poll::Pending) => {
@@ -220,28 +227,33 @@ impl Local {
     /// Gives a connection to the application.
     pub(super) fn run_hand_over(&self, hand_over: HandOver) {
         let HandOver { stream, fallback } = hand_over;
+        let (watched, who) = (&self.remote().watched, Who::peer(stream.peer_addr()));
+        let note = watched.begin(Code::Route, 0, 0);
         let taken = panics::catch(|| fallback.take(stream));
-        let path = "(the fallback)";
-        let core = self.core.borrow_mut();
-        if self.remote().watched.take_report() {
-            core.hub.telemetry.tell(Event::Held(Held::Route { path }));
+        let (has_held, path) = (watched.end(note), "(the fallback)");
+        let core = self.core.borrow();
+        if has_held {
+            core.hub.telemetry.tell_of(&who, Event::Held(Held::Route { path }));
         }
         if let Err(error) = taken {
-            core.hub.telemetry.tell(Event::RouteCrashed { path, error });
+            core.hub.telemetry.tell_of(&who, Event::RouteCrashed { path, error: &error });
         }
     }
 
     /// Calls a plain route's handler.
     fn run_route(&self, call: &RouteCall) {
+        let watched = &self.remote().watched;
+        let note = watched.begin(Code::Route, 0, 0);
         let answered = panics::catch(|| (call.handle)(&call.request));
+        let has_held = watched.end(note);
         let mut core = self.core.borrow_mut();
         let Core { transport, hub } = &mut *core;
-        let path = call.request.path();
-        if self.remote().watched.take_report() {
-            hub.telemetry.tell(Event::Held(Held::Route { path }));
+        let (who, path) = (Who::peer(call.request.peer), call.request.path());
+        if has_held {
+            hub.telemetry.tell_of(&who, Event::Held(Held::Route { path }));
         }
         let response = answered.unwrap_or_else(|error| {
-            hub.telemetry.tell(Event::RouteCrashed { path, error });
+            hub.telemetry.tell_of(&who, Event::RouteCrashed { path, error: &error });
             Response::new(500)
         });
         transport.answer_route(hub, call, &response);

@@ -75,7 +75,7 @@ use clock::{Clock, later};
 use closing::Closing;
 use core::Core;
 use lines::{Bounds, Lines, Unsettled};
-use links::{Here, Inbox, Interest, Links, Mesh, OwnInterest, Parcel, Shared, Woken};
+use links::{Code, Here, Inbox, Interest, Links, Mesh, OwnInterest, Parcel, Shared, Woken};
 use local::Local;
 use pace::Paces;
 use topics::Topics;
@@ -179,6 +179,7 @@ impl<I: Io> Shard<I> {
         self.local.remote().watched.count();
         self.io.gather();
         self.begin_turn();
+        self.telemetry.begin_turn(self.io.now());
 
         self.take_completions();
         let has_mail = self.local.remote().take_news() || std::mem::take(&mut self.has_mail);
@@ -338,12 +339,16 @@ impl<I: Io> Shard<I> {
     fn begin_drain(&mut self) {
         let mut core = self.local.core.borrow_mut();
         let Core { transport, hub } = &mut *core;
-        if transport.draining().is_some() || !self.local.shared.is_stopping() {
+        let end = &self.local.shared.end;
+        if transport.draining().is_some() || !end.is_asked_for() {
             return;
+        }
+        if self.closing.is_none() && self.local.remote().shard == 0 {
+            self.telemetry.tell(Event::ShuttingDown);
         }
         let now = hub.clock.now();
         let closing = self.closing.get_or_insert_with(|| Closing::new(self.io.turn_away(), now));
-        if closing.until() <= now {
+        if closing.until() <= now || end.is_hurried() {
             self.io.stop_accepting();
             transport.drain(hub, closing.is_patient());
         }
@@ -372,14 +377,15 @@ impl<I: Io> Shard<I> {
         let look = transport.next_look(hub);
         let is_draining = transport.draining().is_some();
         let closes = self.closing.as_ref().filter(|_| !is_draining).map(Closing::until);
-        let instants = [hub.channels.next_instant(), hub.next_ease(), tick, look, closes];
+        let told = self.telemetry.next_instant();
+        let instants = [hub.channels.next_instant(), hub.next_ease(), tick, look, told, closes];
         let until = instants.into_iter().flatten().min();
         let was_left = Cell::new(false);
         let (inbox, shared, links) = (&self.inbox, &self.local.shared, &hub.links);
         let knows_of_stop = self.closing.is_some();
         let is_idle = || {
             let is_idle =
-                inbox.is_empty() && links.is_idle() && (knows_of_stop || !shared.is_stopping());
+                inbox.is_empty() && links.is_idle() && !has_end_to_see(shared, knows_of_stop);
             was_left.set(!is_idle);
             is_idle
         };
@@ -407,6 +413,8 @@ impl<I: Io> Shard<I> {
 
         match transport.draining() {
             Some(_) if hub.lines.len() == 0 && hub.channels.processes() == 0 => Next::End,
+            // What still runs has had its time.
+            Some(_) if self.local.shared.end.is_hurried() => Next::End,
             Some(since) => {
                 let end = later(since, self.patience) + Duration::from_secs(1);
                 if hub.clock.now() > end { Next::End } else { Next::Turn }
@@ -430,8 +438,14 @@ impl<I: Io> Shard<I> {
         let wakes = core.hub.links.take_wakes();
         drop(core);
         wake(wakes);
+        if values.is_empty() && futures.is_empty() {
+            return;
+        }
+        let watched = &self.local.remote().watched;
+        let note = watched.begin(Code::Drop, 0, 0);
         discard(values, &self.telemetry);
         discard(futures, &self.telemetry);
+        watched.end(note);
     }
 }
 
@@ -440,6 +454,11 @@ fn wake(wakers: Vec<Waker>) {
     for waker in wakers {
         let _ = panics::catch(|| waker.wake());
     }
+}
+
+/// Whether the server is asked for its end, or to hurry with it, and the shard has not seen it.
+fn has_end_to_see(shared: &Shared, knows_of_stop: bool) -> bool {
+    if knows_of_stop { shared.end.is_hurried() } else { shared.end.is_asked_for() }
 }
 
 /// Writes down what there is now.
@@ -470,9 +489,13 @@ impl<I> Drop for Shard<I> {
         let mounts = core.hub.channels.set_mounts(Rc::new([]));
         let (values, futures) = (core.hub.channels.take_all(), core.transport.take_all());
         drop(core);
+        let watched = &self.local.remote().watched;
+        let note = watched.begin(Code::Drop, 0, 0);
         discard(values, &self.telemetry);
         discard(futures, &self.telemetry);
         discard([mounts], &self.telemetry);
+        watched.end(note);
+        self.telemetry.end();
         self.local.shared.count_end();
     }
 }

@@ -2,9 +2,10 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use super::blocking::Pool;
-use super::links::{MeshBounds, Remote, Shared, connect};
+use super::links::{MeshBounds, Names, Remote, Shared, connect};
 use super::topics::SLICE;
 use super::watch::Watch;
 use super::{Blueprint, Next, Parts, Shard};
@@ -35,6 +36,9 @@ pub(crate) struct Plan {
 pub(crate) struct Shards {
     pub(crate) shared: Arc<Shared>,
     threads: Vec<ShardThread<()>>,
+    names: Arc<Names>,
+    /// How long the shards may take to end.
+    patience: Duration,
     _watch: Watch,
 }
 
@@ -48,10 +52,15 @@ pub(crate) fn start(plan: Plan) -> Result<Shards, Error> {
     let pool = (blocking_cpus.clone(), plan.runtime.clone());
     let (shared, parts) = assemble(shards, &plan.limits, &plan.routes, pool)?;
     let gate = Arc::new(plan.gate);
-    let watch = Watch::start(shared.remotes.clone(), gate.clone(), blocking_cpus);
+    let names = Arc::new(Names::new(plan.mounts.iter().map(|mount| mount.names())));
+    let beside = (names.clone(), gate.clone());
+    let watch = Watch::start(shared.remotes.clone(), beside, blocking_cpus);
     let watch = watch.map_err(Error::Watch)?;
 
-    let mut running = Shards { shared: shared.clone(), threads: Vec::new(), _watch: watch };
+    let shared_too = shared.clone();
+    let patience = patience(&plan.limits);
+    let mut running =
+        Shards { shared: shared_too, threads: Vec::new(), names, patience, _watch: watch };
     let (ready, readiness) = mpsc::channel();
     let mounts: Arc<[_]> = plan.mounts.into();
     for ((listener, cpu), parts) in plan.listeners.into_iter().zip(plan.cpus).zip(parts) {
@@ -130,8 +139,9 @@ fn run(
     let index = parts.shard;
     let shared = parts.shared.clone();
     let doorbell = shared.remotes[index].doorbell.clone();
+    shared.remotes[index].watched.set_thread(io::ThreadNumber::current());
     // Should this shard end by a bug of ours, half a server must not go on.
-    let _stop = StopAll(shared);
+    let _stop = StopAll { shared, shard: index };
     let rings = match Rings::new(config, listener, doorbell) {
         Ok(rings) => rings.behind(gate, index),
         Err(error) => {
@@ -146,12 +156,23 @@ fn run(
     while shard.turn() == Next::Turn {}
 }
 
-struct StopAll(Arc<Shared>);
+struct StopAll {
+    shared: Arc<Shared>,
+    shard: usize,
+}
 
 impl Drop for StopAll {
     fn drop(&mut self) {
-        self.0.stop();
+        self.shared.stop();
+        self.shared.end.come_to(self.shard);
     }
+}
+
+/// How long shards may take from when their end is asked for: as long as each gives itself, and what
+/// a busy machine needs.
+fn patience(limits: &Limits) -> Duration {
+    let own = limits.terminate_timeout.saturating_add(limits.close_timeout);
+    own.saturating_add(Duration::from_secs(2))
 }
 
 impl Shards {
@@ -161,11 +182,19 @@ impl Shards {
         let _ = self.join();
     }
 
-    /// Waits until all have ended. Again: nothing.
+    /// Waits until all have ended, or are asked to and one does not: its thread is left to itself.
+    /// Again: nothing.
     pub(crate) fn join(&mut self) -> Result<(), Error> {
+        let stuck = self.shared.end.wait(self.threads.len(), self.patience);
         let mut result = Ok(());
         for (shard, thread) in self.threads.drain(..).enumerate() {
-            if let Err(error) = thread.join() {
+            if stuck.contains(&shard) {
+                let running = self.shared.remotes[shard].watched.running();
+                let callback = self.names.of(running).map(|(its_type, callback)| {
+                    its_type.map_or(callback.to_owned(), |its| format!("{its}::{callback}"))
+                });
+                result = result.and(Err(Error::Stuck { shard, callback }));
+            } else if let Err(error) = thread.join() {
                 // The first is the cause, the others follow it.
                 result = result.and(Err(failed(shard, error)));
             }
@@ -216,9 +245,14 @@ mod tests {
     fn a_panic_of_a_shard_is_behind_the_error() {
         let (shared, _) =
             assemble(1, &Limits::default(), &Arc::default(), (Vec::new(), None)).unwrap();
-        let watch = Watch::start(Vec::new(), Arc::default(), io::cpu::allowed()).unwrap();
+        let names = Arc::<Names>::default();
+        let beside = (names.clone(), Arc::default());
+        let watch = Watch::start(Vec::new(), beside, io::cpu::allowed()).unwrap();
+        let patience = Duration::ZERO;
         let thread = io::spawn_shard(None, "careless", || async { panic!("with these words") });
-        let mut shards = Shards { shared, threads: vec![thread.unwrap()], _watch: watch };
+        shared.end.come_to(0);
+        let threads = vec![thread.unwrap()];
+        let mut shards = Shards { shared, threads, names, patience, _watch: watch };
         let error = shards.join().unwrap_err();
         assert!(matches!(cause(&error), io::Error::Panicked { .. }), "{error}");
         assert_eq!(error.to_string(), "shard 0: shard careless panicked: with these words");

@@ -76,7 +76,8 @@ figures! {
     idle,
     /// Channels and connections dropped because they did not end in their time.
     overdue,
-    /// Callbacks that failed or panicked since the start.
+    /// Callbacks that failed or panicked since the start, and channels that ended by an error of
+    /// another kind: [`Stop::Error`](crate::Stop::Error), a mailbox that was full.
     crashes,
     /// Callbacks, and handlers of plain routes, that held up the shard for more than 100 ms.
     holds,

@@ -8,10 +8,14 @@ mod catalogue;
 mod counts;
 #[cfg(feature = "testing")]
 mod holdings;
-pub(crate) mod log;
+mod log;
+pub(crate) mod rates;
+pub(crate) mod text;
+mod who;
 
-pub(crate) use catalogue::{Event, Held, Telemetry};
+pub(crate) use catalogue::{Event, Held, Telemetry, Unexpected};
 pub use counts::ShardCounts;
 pub(crate) use counts::Tally;
 #[cfg(feature = "testing")]
 pub use holdings::Holdings;
+pub(crate) use who::Who;

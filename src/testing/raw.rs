@@ -76,6 +76,12 @@ impl Frame {
     pub fn close(code: u16) -> Self {
         Self { first: 0x88, payload: code.to_be_bytes().to_vec() }
     }
+
+    /// Of a Close, its code and its reason; nothing of any other frame or of one without a code.
+    pub fn as_close(&self) -> Option<(u16, &str)> {
+        let (code, reason) = self.payload.split_first_chunk().filter(|_| self.first == 0x88)?;
+        Some((u16::from_be_bytes(*code), std::str::from_utf8(reason).ok()?))
+    }
 }
 
 impl Raw {

@@ -90,7 +90,7 @@ impl Client {
     /// # Errors
     ///
     /// When the server doesn't close in time, when the connection ends without a close frame
-    /// ([`Error::Lost`]), and when the frame has a reason: Phoenix gives none.
+    /// ([`Error::Lost`]), and when the frame has a reason, which only 1011 has: Phoenix gives none.
     pub fn closed(&mut self) -> Result<Option<u16>, Error> {
         match self.closed_with()? {
             Some((code, reason)) if !reason.is_empty() => {

@@ -60,7 +60,10 @@ fn a_join_whose_params_do_not_fit_is_refused_and_told_why() {
     everywhere(|world, door| {
         let mut client = door.client(world);
         for (params, told) in [
-            (json!({"join": 7}), "invalid params: `join`: invalid type: integer, expected a sequence"),
+            (
+                json!({"join": 7}),
+                "invalid params: `join`: invalid type: integer, expected a sequence",
+            ),
             (json!("secret"), "invalid params: invalid type: string, expected struct Plan"),
             (json!(["secret"]), "invalid params: invalid type: sequence, expected struct Plan"),
             (json!([]), "invalid params: invalid type: sequence, expected struct Plan"),

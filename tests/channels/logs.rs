@@ -12,7 +12,7 @@ use simurgh::Response;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::doors::on_new_servers;
-use crate::script::{Plan, Step, fail, panic, refuse, script};
+use crate::script::{Ending, Plan, Step, fail, panic, refuse, script};
 
 /// All that was logged by this process.
 static LOG: LazyLock<Mutex<Vec<u8>>> = LazyLock::new(|| {
@@ -133,6 +133,50 @@ fn what_goes_well_is_logged_at_debug_and_what_does_not_louder() {
         let text = logged.text();
         let connected = text.lines().filter(|line| line.contains("connected"));
         assert!(connected.into_iter().all(|line| line.contains(" DEBUG ")));
+    });
+}
+
+#[test]
+fn a_line_about_a_client_says_who_it_is() {
+    on_new_servers(1, identity, |world, door| {
+        let logged = Logged::from_here();
+        let mut client = door.client(world);
+        assert!(client.join("room:whose", json!({})).unwrap().is_ok());
+        client.push("room:whose", "act", script([fail()]));
+        client.expect("room:whose", "phx_error").unwrap();
+        let line = logged.await_line(&["channel crashed", "topic=\"room:whose\""]);
+        assert!(line.contains("peer=127.0.0.1:") && line.contains("channel=\""), "{line}");
+    });
+}
+
+/// A channel that ended by `Stop::Error`, or because its mailbox was full, ended without a word.
+#[test]
+fn a_channel_that_stops_by_an_error_is_told_and_counted_as_a_crash() {
+    on_new_servers(1, identity, |world, door| {
+        let logged = Logged::from_here();
+        let mut client = door.client(world);
+        assert!(client.join("room:stopped", json!({})).unwrap().is_ok());
+        let stop = Step::Stop(Ending::Error("no tea\nleft".to_owned()));
+        client.push("room:stopped", "act", script([stop]));
+        client.expect("room:stopped", "phx_error").unwrap();
+        let line = logged.await_line(&["channel crashed", "topic=\"room:stopped\""]);
+        assert!(line.ends_with("error=no tea\\nleft"), "{line}");
+        world.server.await_counts(|counts| counts[0].crashes == 1);
+    });
+}
+
+#[test]
+fn what_does_not_decode_is_told_without_the_value() {
+    on_new_servers(1, identity, |world, door| {
+        let logged = Logged::from_here();
+        let mut client = door.client(world);
+        let joined = client.join("room:secret", json!({ "join": [{ "sleep": "hunter2" }] }));
+        assert!(!joined.unwrap().is_ok());
+        let line = logged.await_line(&["channel crashed", "topic=\"room:secret\""]);
+        let told = "payload does not decode: `join[0]`: invalid type: string, expected u64";
+        assert!(line.ends_with(told), "{line}");
+        let loud = logged.text().lines().filter(|line| !line.contains("DEBUG")).collect::<String>();
+        assert!(!loud.contains("hunter2"), "{loud}");
     });
 }
 

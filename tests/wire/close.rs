@@ -109,7 +109,8 @@ fn a_close_right_behind_what_is_malformed_is_heard() {
     });
     let mut raw = Raw::open(server.addr(0));
     raw.send([masked(0x81, b"[]"), masked(0x88, b"\x03\xe8")].concat());
-    assert_eq!(raw.frame(), Frame::close(1011));
+    let reason = "unexpected input, or the end of it, at byte 1";
+    assert_eq!(raw.frame().as_close(), Some((1011, reason)));
     raw.end();
     server.await_rest();
 }

@@ -126,3 +126,54 @@ fn a_reader_who_takes_nothing_is_told_of_at_info() {
     server.await_counts(|counts| counts[0].stuck_readers == 1);
     assert_logged("1.234s", "INFO", &["took nothing"]);
 }
+
+#[test]
+fn a_message_that_cannot_be_read_is_told_with_what_was_wrong() {
+    begin();
+    let server = app::start(&App::default());
+    let mut client = Client::builder(server.addr(0), "/socket")
+        .param("id", "users:illegible")
+        .connect()
+        .unwrap();
+    client.send_text("[null]");
+    assert_eq!(client.closed().unwrap(), Some(1011));
+    assert_logged(
+        "users:illegible",
+        "INFO",
+        &["closing a socket", "peer=127.0.0.1:", "error=unexpected input"],
+    );
+}
+
+#[test]
+fn a_client_has_a_few_lines_a_minute_and_others_have_theirs() {
+    begin();
+    let server = app::start(&App::default());
+    let mut noisy = Client::connect(server.addr(0), "/socket").unwrap();
+    for n in 0..100 {
+        noisy.join(&format!("unmatched-often:{n}"), json!({})).unwrap();
+    }
+    assert_eq!(lines("unmatched-often").len(), 5);
+    // Another kind of line, and another shard's client, are told.
+    noisy.join("room:noisy", json!({})).unwrap();
+    noisy.push("room:noisy", "crash_noisily", json!({}));
+    noisy.expect("room:noisy", "phx_error").unwrap();
+    assert_logged("crash_noisily", "ERROR", &["channel crashed", "topic=\"room:noisy\""]);
+    drop(noisy);
+    server.await_rest();
+    drop(server);
+    let told = "ignoring unmatched topic: and 95 more from 127.0.0.1 in the last minute";
+    assert_eq!(lines(told).len(), 1);
+}
+
+#[test]
+fn what_a_client_has_written_is_cut_and_escaped() {
+    begin();
+    let server = app::start(&App::default());
+    let mut client = Client::connect(server.addr(0), "/socket").unwrap();
+    let topic = format!("unmatched:\n\u{1b}[31m\u{9b}{}", "long".repeat(500));
+    client.join(&topic, json!({})).unwrap();
+    let line = lines("long").pop().unwrap();
+    assert!(line.contains(r#"topic="unmatched:\n\u{1b}[31m\u{9b}longlong"#), "{line}");
+    assert!(line.contains(&format!("…\" ({} bytes)", topic.len())), "{line}");
+    assert!(line.len() < 600, "{}", line.len());
+}

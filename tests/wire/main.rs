@@ -30,6 +30,7 @@ mod requests;
 mod sizes;
 mod slow_readers;
 mod startup;
+mod stuck;
 mod support;
 mod text;
 mod unfinished;

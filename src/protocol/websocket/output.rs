@@ -25,7 +25,7 @@ pub(crate) fn try_write_frame<R, E>(
     Ok(result)
 }
 
-/// Appends a close frame, with `code` or empty, and no reason, as Phoenix does.
+/// Appends a close frame, with `code` or empty, and without a reason, as in Phoenix.
 pub(crate) fn write_close(out: &mut Vec<u8>, code: Option<CloseCode>) {
     match code {
         Some(code) => write_control(out, OpCode::Close, &code.to_bytes()),
@@ -33,9 +33,15 @@ pub(crate) fn write_close(out: &mut Vec<u8>, code: Option<CloseCode>) {
     }
 }
 
-/// Appends a close frame with a code and a reason, of [`MAX_CLOSE_REASON`] bytes at most.
+/// Appends a close frame whose reason says what was wrong. Of a text longer than the 123 bytes that
+/// there is room for (RFC 6455 §5.5) the beginning.
 pub(crate) fn write_close_with(out: &mut Vec<u8>, code: CloseCode, reason: &str) {
-    write_control(out, OpCode::Close, &[&code.to_bytes(), reason.as_bytes()].concat());
+    let mut end = reason.len().min(MAX_CLOSE_REASON);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let payload = [code.to_bytes().as_slice(), &reason.as_bytes()[..end]].concat();
+    write_control(out, OpCode::Close, &payload);
 }
 
 /// Bytes of a Close's reason: what a control frame holds, without the code (RFC 6455 §5.5).
@@ -168,5 +174,13 @@ mod tests {
         write_close(&mut out, None);
         write_pong(&mut out, b"hi");
         assert_eq!(out, b"\x88\x02\x03\xf4\x88\x00\x8a\x02hi");
+
+        let mut out = Vec::new();
+        write_close_with(&mut out, CloseCode::INTERNAL_ERROR, "too deep");
+        assert_eq!(out, b"\x88\x0a\x03\xf3too deep");
+        out.clear();
+        write_close_with(&mut out, CloseCode::INTERNAL_ERROR, &"é".repeat(100));
+        assert_eq!(out[1], 124);
+        assert!(std::str::from_utf8(&out[4..]).is_ok());
     }
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use super::timers::MakeInfo;
 use crate::message::{Broadcast, DecodeError, Payload, PayloadRef, Stop};
 use crate::protocol::phoenix::{Field, RefBuf};
+use crate::shard::links::Code;
 
 /// The application's part of a process: its state at rest, or the callback that waits.
 pub(crate) trait Cell {
@@ -38,19 +39,25 @@ pub(crate) enum Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// The callback, and the client's event if it is for one (that has a plain name).
-    pub(crate) fn name(&self) -> (&'static str, Option<&'a str>) {
-        let callback = match self {
-            Self::Join { .. } => "join",
-            Self::Event { event, .. } => return ("handle_in", event.as_borrowed()),
-            Self::Out(_) => "handle_out",
-            Self::Broadcast(_) => "handle_broadcast",
-            Self::Gap(_) => "handle_gap",
-            Self::Info(_) | Self::Tick(_) => "handle_info",
-            Self::Terminate(_) => "terminate",
-            Self::Resume => "a callback that had waited",
-        };
-        (callback, None)
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Join { .. } => Code::Join,
+            Self::Event { .. } => Code::HandleIn,
+            Self::Out(_) => Code::HandleOut,
+            Self::Broadcast(_) => Code::HandleBroadcast,
+            Self::Gap(_) => Code::HandleGap,
+            Self::Info(_) | Self::Tick(_) => Code::HandleInfo,
+            Self::Terminate(_) => Code::Terminate,
+            Self::Resume => Code::Resumed,
+        }
+    }
+
+    /// The client's event if it is for one (that has a plain name).
+    pub(crate) fn event(&self) -> Option<&'a str> {
+        match self {
+            Self::Event { event, .. } => event.as_borrowed(),
+            _ => None,
+        }
     }
 }
 

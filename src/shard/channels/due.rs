@@ -37,7 +37,9 @@ impl Hub {
                 Due::Info { process, info } => {
                     self.channels.forget_timer(process, timer);
                     if self.deliver(process, Mail::Info(info)) == Err(AddressError::Full) {
-                        self.telemetry.tell(Event::TimerLost);
+                        let channel = self.channels.type_of(process);
+                        let who = self.who_of(process);
+                        self.telemetry.tell_of(&who, Event::TimerLost { channel });
                     }
                 }
                 Due::Every { process, period, make } => {

@@ -20,6 +20,9 @@ impl Hub {
         if reason.is_graceful() {
             self.close_channel(id);
         } else {
+            if let Stop::Error(error) = &reason {
+                self.tell_error(id, error);
+            }
             self.leave_topics(id);
             self.channels.processes.known(id).status = Status::Failing;
             self.channels.discard_mail(id);
@@ -73,8 +76,7 @@ impl Hub {
         if self.channels.processes.find(id).is_none() {
             return;
         }
-        let topic = self.topic_of(id);
-        self.telemetry.tell(Event::CallbackOverdue { topic: &topic });
+        self.telemetry.tell_of(&self.who_of(id), Event::CallbackOverdue);
         if self.channels.processes.known(id).status != Status::Closing {
             self.send_error(id);
         }
@@ -139,11 +141,16 @@ impl Hub {
         debug_assert!(written.is_ok(), "ends are JSON objects");
     }
 
+    /// A callback has failed.
     pub(super) fn tell_crash(&mut self, id: ProcessId, error: &str) {
-        let topic = self.topic_of(id);
-        let channel = self.channels.type_of(id);
-        self.telemetry.tell(Event::Crashed { topic: &topic, channel, error });
+        self.tell_error(id, error);
         self.slow_down(id);
+    }
+
+    /// A channel ends by an error, whoever's it is.
+    fn tell_error(&mut self, id: ProcessId, error: &str) {
+        let channel = self.channels.type_of(id);
+        self.telemetry.tell_of(&self.who_of(id), Event::Crashed { channel, error });
     }
 
     pub(super) fn topic_of(&mut self, id: ProcessId) -> Rc<str> {

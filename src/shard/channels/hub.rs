@@ -1,6 +1,5 @@
 //! The hub: a shard's channels, and the owners beneath them.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::cell::{Call, Cell};
 use super::mailbox::{Mail, MailboxBounds, OwnedMessage};
-use super::mount::{self, Mount};
+use super::mount::{self, AnySocket, Mount};
 use super::pressure::{Pressure, Spent, TurnBounds};
 use super::process::{Process, Processes, Status};
 use super::session::Sessions;
@@ -80,6 +79,9 @@ pub(super) struct Bounds {
 /// A callback that is to run, while no table is borrowed.
 pub(crate) struct Callback<'a> {
     pub(crate) process: ProcessId,
+    /// Which channel's it is.
+    pub(crate) mount: u8,
+    pub(crate) route: u8,
     /// Taken out of the process, and put back when it has been polled.
     pub(crate) cell: Box<dyn Cell>,
     pub(crate) alarm: Alarm,
@@ -111,7 +113,7 @@ pub(crate) struct Dead(
 #[allow(dead_code, reason = "held only to be dropped at the right time")]
 pub(super) enum Remains {
     Process(Process),
-    Socket(Rc<dyn Any>),
+    Socket(Rc<dyn AnySocket>),
     Mail(Mail),
     Due(Due),
 }
@@ -221,11 +223,12 @@ impl Channels {
     pub(super) fn begin<'a>(&mut self, id: ProcessId, call: Call<'a>) -> Option<Callback<'a>> {
         let process = self.processes.find(id)?;
         let cell = process.cell.take()?;
+        let (mount, route) = (process.mount, process.route);
         let alarm = process.rare.as_mut().and_then(|rare| rare.alarm.take());
         let alarm =
             alarm.or_else(|| self.spare_alarm.take()).unwrap_or_else(|| Alarm::new(&self.remote));
         alarm.point_at(id);
-        Some(Callback { process: id, cell, alarm, call })
+        Some(Callback { process: id, mount, route, cell, alarm, call })
     }
 
     #[inline]
@@ -294,6 +297,7 @@ impl Channels {
     /// Sets the time by which a process that ends is dropped: once, from when that began.
     pub(super) fn limit_end(&mut self, id: ProcessId, now: Instant) {
         let deadline = later(now, self.bounds.terminate_timeout);
+        self.remember_peer_of(id);
         let rare = self.processes.known(id).rare();
         if rare.overdue.is_none() {
             rare.overdue = Some(self.timers.add(deadline, Due::Overdue(id)));
@@ -328,7 +332,7 @@ impl Channels {
     }
 
     /// A socket's value is the application's.
-    pub(crate) fn bury_socket(&mut self, socket: Rc<dyn Any>) {
+    pub(crate) fn bury_socket(&mut self, socket: Rc<dyn AnySocket>) {
         self.dead.push(Remains::Socket(socket));
     }
 

@@ -28,18 +28,21 @@ impl Hub {
         let session = channels.sessions.find(place, line).expect("the client is there");
         let mount = &channels.mounts[usize::from(session.mount)];
         let Some((route, wildcard)) = mount.route(topic) else {
-            self.telemetry.tell(Event::Unmatched { topic, handler: mount.handler.name() });
+            let handler = mount.handler.name();
+            let who = self.who(place, line).at(topic);
+            self.telemetry.tell_of(&who, Event::Unmatched { handler });
             self.answer_unmatched(line, message);
             return None;
         };
         if session.channels.len() >= mount.max_topics {
-            self.telemetry.tell(Event::TooManyChannels { topic, max: mount.max_topics });
+            let max = mount.max_topics;
+            let who = self.who(place, line).at(topic);
+            self.telemetry.tell_of(&who, Event::TooManyChannels { max });
             let response = reason("too many channels joined");
             self.answer(line, message.join_ref.clone(), message, "error", &response);
             return None;
         }
         let params = PayloadRef::new(message.payload);
-        self.telemetry.tell(Event::Joining { topic, params: params.as_bytes() });
         let index = self.topics.hold(topic);
         let topic = Topic::new(self.topics.name(index).clone(), wildcard);
         let null_join_ref = message.join_ref.is_null();
@@ -59,7 +62,9 @@ impl Hub {
         let spawn = |process| Some(handler.spawn(process, &session.socket, topic));
         let process = channels.processes.insert(beginning, spawn);
         session.channels.push((index, process));
-        channels.begin(process, Call::Join { params })
+        let (who, params_told) = (self.who_of(process), params.as_bytes());
+        self.telemetry.tell_of(&who, Event::Joining { params: params_told });
+        self.channels.begin(process, Call::Join { params })
     }
 
     /// Acts on how a `join` has ended. What waited behind it is looked at next.
@@ -74,14 +79,14 @@ impl Hub {
                 reason("join crashed")
             }),
             Outcome::Refused(response) => {
-                let topic = self.topic_of(id);
-                self.telemetry.tell(Event::JoinRefused { topic: &topic });
+                self.telemetry.tell_of(&self.who_of(id), Event::JoinRefused);
                 self.slow_down(id);
                 Err(response)
             }
             Outcome::Unfit(error) => {
-                let (topic, error) = (self.topic_of(id), error.to_string());
-                self.telemetry.tell(Event::JoinParamsRefused { topic: &topic, error: &error });
+                let error = error.to_string();
+                self.telemetry
+                    .tell_of(&self.who_of(id), Event::JoinParamsRefused { error: &error });
                 self.slow_down(id);
                 Err(reason(&format!("invalid params: {error}")))
             }
@@ -105,8 +110,7 @@ impl Hub {
         let process = self.channels.processes.known(id);
         process.status = Status::Joined;
         self.close_replaced(id);
-        let topic = self.topic_of(id);
-        self.telemetry.tell(Event::Joined { topic: &topic });
+        self.telemetry.tell_of(&self.who_of(id), Event::Joined);
         Ok(())
     }
 

@@ -31,6 +31,7 @@ mod due;
 mod easing;
 mod slow_readers;
 mod slowing;
+mod who;
 
 mod hub;
 
@@ -49,7 +50,10 @@ mod mount;
 pub(crate) use calls::Question;
 pub(crate) use cell::{Call, Cell, Outcome};
 pub(crate) use hub::{Behind, Callback, Channels, Hub};
-pub(crate) use mount::{Connect, ConnectFailure, Connected, Handler, Mount, Pattern, RouteHandler};
+pub(crate) use mount::{
+    AnySocket, Connect, ConnectFailure, Connected, Handler, Mount, Pattern, RouteHandler,
+    SocketValue,
+};
 pub(crate) use pressure::{Pressure, Spent};
 #[cfg(test)]
 pub(crate) use process::PROCESS_SIZE;

@@ -2,10 +2,12 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 
 use super::cell::Cell;
+use crate::io::Peer;
 use crate::message::{DecodeError, Encoding, ProcessId, Request, Response, Topic};
 use crate::protocol::http::Params;
 use crate::protocol::phoenix::{self, VersionError};
@@ -53,9 +55,32 @@ pub(crate) type Connect = Pin<Box<dyn Future<Output = Result<Connected, ConnectF
 
 /// A client that was accepted.
 pub(crate) struct Connected {
-    /// The application's socket type.
-    pub(crate) socket: Rc<dyn Any>,
+    pub(crate) socket: Rc<dyn AnySocket>,
     pub(crate) id: Option<String>,
+}
+
+/// The application's value of a socket, and whose it is: in one block, for every client has one.
+pub(crate) struct SocketValue<S> {
+    peer: Peer,
+    pub(crate) value: S,
+}
+
+impl<S> SocketValue<S> {
+    pub(crate) fn new(peer: SocketAddr, value: S) -> Self {
+        Self { peer: Peer::new(peer), value }
+    }
+}
+
+/// A socket's value, of whichever type.
+pub(crate) trait AnySocket: Any {
+    /// Whose it is.
+    fn peer(&self) -> &Peer;
+}
+
+impl<S: 'static> AnySocket for SocketValue<S> {
+    fn peer(&self) -> &Peer {
+        &self.peer
+    }
 }
 
 /// Why a client was not accepted.
@@ -68,7 +93,7 @@ pub(crate) enum ConnectFailure {
 
 /// A channel of the application, for the topics of one route.
 pub(crate) trait RouteHandler {
-    fn spawn(&self, process: ProcessId, socket: &Rc<dyn Any>, topic: Topic) -> Box<dyn Cell>;
+    fn spawn(&self, process: ProcessId, socket: &Rc<dyn AnySocket>, topic: Topic) -> Box<dyn Cell>;
 
     fn intercepts(&self, event: &str) -> bool;
 

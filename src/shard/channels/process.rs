@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::cell::Cell;
 use super::mailbox::Mailbox;
 use super::timers::TimerId;
+use crate::io::Peer;
 use crate::message::{LineId, ProcessId, Stop};
 use crate::protocol::phoenix::{Ref, RefBuf};
 use crate::shard::links::Alarm;
@@ -54,6 +55,8 @@ pub(super) struct Rare {
     pub(super) subscriptions: SmallVec<[Seat; 2]>,
     /// Timers that send to it, which end with it.
     pub(super) timers: SmallVec<[TimerId; 1]>,
+    /// Its client, when its session has gone before it.
+    pub(super) peer: Option<Peer>,
     /// The timer that drops it if it has not ended by then.
     pub(super) overdue: Option<TimerId>,
 }
@@ -224,6 +227,12 @@ impl Processes {
     #[inline]
     pub(super) fn known(&mut self, id: ProcessId) -> &mut Process {
         self.find(id).expect("the process is there")
+    }
+
+    /// A process, only to be looked at.
+    pub(super) fn get(&self, id: ProcessId) -> Option<&Process> {
+        let process = self.at_place(id.index)?;
+        (process.generation == id.generation).then_some(process)
     }
 
     /// The process that is at this place now, if there is one.

@@ -4,7 +4,6 @@
 //! holds up only its own topic. What comes for that topic meanwhile waits behind the join, and is
 //! then looked at as if the join had held up everything.
 
-use std::any::Any;
 use std::rc::Rc;
 
 use smallvec::SmallVec;
@@ -12,6 +11,7 @@ use smallvec::SmallVec;
 use super::cell::Call;
 use super::hub::{Callback, Client, Hub, reason};
 use super::mailbox::{Mail, OwnedMessage};
+use super::mount::AnySocket;
 use super::process::Status;
 use super::session::Session;
 use crate::message::{Encoding, LineId, Payload, PayloadRef, ProcessId, Stop};
@@ -25,7 +25,7 @@ pub(crate) struct Opening {
     pub(crate) mount: u8,
     pub(crate) encoding: Encoding,
     /// The application's value.
-    pub(crate) socket: Rc<dyn Any>,
+    pub(crate) socket: Rc<dyn AnySocket>,
     /// The name by which it can be disconnected.
     pub(crate) id: Option<String>,
 }
@@ -56,6 +56,7 @@ impl Hub {
             // Nothing is told to the client; subscriptions end at once, so that no broadcast is
             // spent on a connection that is gone.
             self.desert_topics(process);
+            self.channels.remember_peer(process, session.socket.peer());
             self.end_process(process, reason.clone());
         }
         self.channels.bury_socket(session.socket);
@@ -123,8 +124,9 @@ impl Hub {
             return None;
         }
         if event == "phx_join" {
-            self.telemetry.tell(Event::DuplicateJoin { topic });
             let replaced = process.wire_join_ref();
+            let who = self.who(place, line).at(topic);
+            self.telemetry.tell_of(&who, Event::DuplicateJoin);
             self.drop_process(id);
             return self.begin_join((place, line), topic, message, Some(replaced));
         }

@@ -1,10 +1,10 @@
 //! Sessions: what the shard knows of each open socket.
 
-use std::any::Any;
 use std::rc::Rc;
 
 use smallvec::SmallVec;
 
+use super::mount::AnySocket;
 use crate::message::{LineId, ProcessId};
 use crate::shard::table::Table;
 use crate::shard::topics::{Seat, TopicIndex};
@@ -13,7 +13,7 @@ use crate::shard::topics::{Seat, TopicIndex};
 pub(super) struct Session {
     pub(super) line: LineId,
     /// The application's value; its type is the mount's.
-    pub(super) socket: Rc<dyn Any>,
+    pub(super) socket: Rc<dyn AnySocket>,
     /// Topics that are joining or joined.
     pub(super) channels: SmallVec<[(TopicIndex, ProcessId); 1]>,
     /// Where it stands in the topic of its id.
@@ -48,6 +48,11 @@ impl Sessions {
     #[inline]
     pub(super) fn find(&mut self, place: u32, line: LineId) -> Option<&mut Session> {
         self.0.get_mut(place as usize).filter(|session| session.line == line)
+    }
+
+    /// The same, only to be looked at.
+    pub(super) fn get(&self, place: u32, line: LineId) -> Option<&Session> {
+        self.0.get(place as usize).filter(|session| session.line == line)
     }
 
     /// Takes out the session at a place where one is.

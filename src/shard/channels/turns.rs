@@ -10,7 +10,7 @@ use super::mailbox::Mail;
 use super::process::Status;
 use crate::message::{Broadcast, ProcessId, Stop};
 use crate::protocol::phoenix::Field;
-use crate::shard::links::Alarm;
+use crate::shard::links::{Alarm, Code};
 use crate::telemetry::{Event, Held};
 
 /// How a poll of a callback has ended.
@@ -136,7 +136,7 @@ impl Hub {
             },
             Outcome::Stop(reason) => self.begin_end(id, reason),
             Outcome::Crashed(error) => {
-                self.tell_crash(id, &error);
+                self.slow_down(id);
                 self.begin_end(id, Stop::Error(error))
             }
             Outcome::Terminated => {
@@ -162,11 +162,10 @@ impl Hub {
 
     /// Says that it was this callback which held up the shard.
     #[cold]
-    pub(crate) fn tell_hold(&mut self, id: ProcessId, name: (&'static str, Option<&str>)) {
-        let (callback, event) = name;
-        let topic = self.topic_of(id);
+    pub(crate) fn tell_hold(&mut self, id: ProcessId, code: Code, event: Option<&str>) {
+        let callback = code.name();
         let channel = self.channels.type_of(id);
-        let held = Held::Callback { topic: &topic, channel, callback, event };
-        self.telemetry.tell(Event::Held(held));
+        let held = Held::Callback { channel, callback, event };
+        self.telemetry.tell_of(&self.who_of(id), Event::Held(held));
     }
 }

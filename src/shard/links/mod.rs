@@ -17,7 +17,9 @@ mod interest;
 mod mesh;
 mod parcel;
 
+mod end;
 mod gaps;
+mod names;
 mod remote;
 mod subscriptions;
 mod wakers;
@@ -25,7 +27,7 @@ mod watched;
 mod woken;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -37,13 +39,18 @@ use crate::message::{Broadcast, BroadcastError, kept};
 use crate::telemetry::{Event, Tally, Telemetry};
 use subscriptions::Known;
 
+pub(crate) use end::End;
 pub(crate) use gaps::GapInbox;
 pub(crate) use interest::{Interest, OwnInterest};
 pub(crate) use mesh::{Mesh, MeshBounds, connect};
+pub(crate) use names::{MountNames, Names};
 pub(crate) use parcel::{Info, LateFrame, Parcel, Refuse};
 pub(crate) use remote::{Here, Inbox, Remote, Sent};
 pub(crate) use subscriptions::{Letter, Letterbox, Subscriptions};
 pub(crate) use wakers::Alarm;
+#[cfg(test)]
+pub(crate) use watched::Watched;
+pub(crate) use watched::{Code, Note};
 pub(crate) use woken::Woken;
 
 /// What all shards of an endpoint share.
@@ -55,8 +62,7 @@ pub(crate) struct Shared {
     /// Those who hear broadcasts and are no channels.
     pub(crate) subscriptions: Subscriptions,
     pub(crate) blocking: Pool,
-    /// The server is to end. Each shard sees it in its next turn.
-    stopping: AtomicBool,
+    pub(crate) end: End,
     /// Shards that have ended.
     ended: AtomicUsize,
     /// Connections that all shards have admitted.
@@ -78,7 +84,7 @@ impl Shared {
             congestion: Arc::new(Interest::new(shards)),
             subscriptions: Subscriptions::new(limits),
             blocking,
-            stopping: AtomicBool::new(false),
+            end: End::default(),
             ended: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             tallies: (0..shards).map(|_| Arc::default()).collect(),
@@ -89,14 +95,20 @@ impl Shared {
 
     /// Tells every shard to close its sockets and to end.
     pub(crate) fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+        self.end.ask();
+        self.ring();
+    }
+
+    /// Tells every shard to end at once, whatever still runs.
+    pub(crate) fn hurry(&self) {
+        self.end.hurry();
+        self.ring();
+    }
+
+    fn ring(&self) {
         for remote in &self.remotes {
             remote.ring();
         }
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
     }
 
     /// A shard has ended.

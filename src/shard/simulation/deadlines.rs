@@ -173,6 +173,36 @@ fn timers_are_due_on_time_and_end_with_their_channel() {
     assert_eq!(client.take(), []);
 }
 
+#[test]
+fn a_drain_that_is_hurried_waits_for_nobody_at_all() {
+    let mut world = World::new(2);
+    let mut stubborn = waiting(&mut world, false);
+    let mut silent = world.join(1, Version::V2, "actor:1");
+    world.handle().shutdown();
+    world.run();
+    assert!(!world.has_ended());
+    world.handle().hurry();
+    world.run();
+    assert!(world.has_ended());
+    for client in [&mut stubborn, &mut silent] {
+        client.read();
+        assert_eq!(client.close_code, Some(1012), "what was said before is still said");
+    }
+    let log = world.app.take_log();
+    assert_eq!(log, ["actor:1 terminated: Draining", "actor:1 dropped", "actor:1 dropped"]);
+}
+
+#[test]
+fn who_is_in_a_hurry_from_the_first_is_told_goodbye_too() {
+    let mut world = World::new(1);
+    let mut client = world.join(0, Version::V2, "actor:1");
+    world.handle().hurry();
+    world.run();
+    assert!(world.has_ended());
+    client.read();
+    assert_eq!(client.close_code, Some(1012));
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 /// The smallest step that a test takes.
 const TICK: Duration = Duration::from_millis(1);

@@ -7,7 +7,7 @@ use super::table::Topics;
 use crate::message::{Broadcast, BroadcastError, LineId, ProcessId};
 use crate::protocol::phoenix::EncodeError;
 use crate::shard::links::GapInbox;
-use crate::telemetry::Event;
+use crate::telemetry::{Event, Who};
 
 impl Topics {
     /// Sends a broadcast to this shard's subscribers, but not to `from`.
@@ -37,7 +37,8 @@ impl Topics {
     ) {
         let Err(error) = self.dispatch(broadcast, from, audience) else { return };
         let (topic, event) = (broadcast.topic(), broadcast.event());
-        self.telemetry.tell(Event::BroadcastFailed { topic, event, error: &error });
+        let failed = Event::BroadcastFailed { event, error: &error };
+        self.telemetry.tell_of(&Who::topic(topic), failed);
         if error == BroadcastError::Backlog
             && let Some(topic) = self.find(topic)
         {
@@ -171,7 +172,8 @@ pub(super) fn serve_all<'a>(
             && !std::mem::replace(&mut outgoing.has_failed, true)
         {
             let (topic, event) = (outgoing.message.topic(), outgoing.message.event());
-            telemetry.tell(Event::BroadcastUnencoded { topic, event, error: &error });
+            let unencoded = Event::BroadcastUnencoded { event, error: &error };
+            telemetry.tell_of(&Who::topic(topic), unencoded);
         }
     }
 }

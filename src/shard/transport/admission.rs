@@ -14,7 +14,7 @@ use crate::message::EndReason;
 use crate::protocol::http::Afterwards;
 use crate::shard::channels::Hub;
 use crate::shard::lines::Place;
-use crate::telemetry::Event;
+use crate::telemetry::{Event, Who};
 
 impl Transport {
     /// A client has connected.
@@ -31,7 +31,7 @@ impl Transport {
             let stage = Stage::Head(self.unfinished.await_head(id));
             self.arrive(Arriving { id, peer, deadline, was_answered: false, stage })
         } else {
-            hub.telemetry.tell(Event::ConnectionRefused { peer });
+            hub.telemetry.tell_of(&Who::peer(peer), Event::ConnectionRefused);
             if self.admissions.refused >= MAX_REFUSED {
                 self.last.closed.push(id);
                 return;

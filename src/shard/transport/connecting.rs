@@ -9,7 +9,7 @@ use crate::message::Response;
 use crate::protocol::http::{self, Afterwards};
 use crate::shard::channels::{ConnectFailure, Connected, Hub, Opening};
 use crate::shard::lines::Place;
-use crate::telemetry::Event;
+use crate::telemetry::{Event, Who};
 
 /// What `connect` has decided.
 pub(crate) type Decision = Result<Connected, ConnectFailure>;
@@ -88,7 +88,7 @@ impl Transport {
         let session = hub.open_session(Opening { line, mount, encoding, socket, id: name });
         self.take_arriving(place);
         hub.lines.set_place(line, Place::Open(session, mount), Some(encoding));
-        hub.telemetry.tell(Event::Connected { peer: connecting.peer });
+        hub.telemetry.tell_of(&hub.who(session, line), Event::Connected);
         self.dead.push(connecting.connect);
         self.unfinished.take_bytes(id).map(|(_, early)| early)
     }
@@ -122,17 +122,18 @@ impl Transport {
 
 /// How a client is told that `connect` has refused it, or failed.
 fn refusal(hub: &Hub, peer: SocketAddr, failure: ConnectFailure) -> Response {
+    let who = Who::peer(peer);
     match failure {
         ConnectFailure::Params(error) => {
-            hub.telemetry.tell(Event::ParamsRefused { peer, error: &error });
+            hub.telemetry.tell_of(&who, Event::ParamsRefused { error: &error });
             Response::new(403)
         }
         ConnectFailure::Refused(response) => {
-            hub.telemetry.tell(Event::ConnectRefused { peer, status: response.status });
+            hub.telemetry.tell_of(&who, Event::ConnectRefused { status: response.status });
             response
         }
         ConnectFailure::Crash(error) => {
-            hub.telemetry.tell(Event::ConnectCrashed { peer, error });
+            hub.telemetry.tell_of(&who, Event::ConnectCrashed { error: &error });
             Response::new(500)
         }
     }

@@ -9,7 +9,7 @@ use crate::message::{EndReason, Response};
 use crate::protocol::http::Afterwards;
 use crate::shard::channels::Hub;
 use crate::shard::lines::Place;
-use crate::telemetry::Event;
+use crate::telemetry::{Event, Who};
 
 impl Transport {
     /// Looks at those whose time may be over.
@@ -67,7 +67,7 @@ impl Transport {
                     // to a request that is on its way.
                     self.end(hub, id, EndReason::SlowRequest);
                 } else {
-                    hub.telemetry.tell(Event::RequestTooSlow { peer });
+                    hub.telemetry.tell_of(&Who::peer(peer), Event::RequestTooSlow);
                     self.answer(hub, id, &Response::new(408), false, Afterwards::Close);
                 }
             }

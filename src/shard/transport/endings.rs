@@ -19,7 +19,7 @@ use crate::message::{EndReason, Farewell, Stop};
 use crate::protocol::websocket::{self, CloseCode, Input, Message};
 use crate::shard::channels::Hub;
 use crate::shard::lines::{Place, Progress};
-use crate::telemetry::Event;
+use crate::telemetry::{Event, Who};
 
 impl Transport {
     /// Ends a connection for a reason of ours, which says how its client is told. Those that are
@@ -33,7 +33,8 @@ impl Transport {
             // It is on its way out already, and what it is told there stands.
             return;
         }
-        hub.telemetry.tell(Event::Ending(&reason));
+        let who = self.who(hub, id, place);
+        hub.telemetry.tell_of(&who, Event::Ending(&reason));
         let is_malformed =
             matches!(reason, EndReason::BadFrame { .. } | EndReason::BadMessage { .. });
         match (farewell, place) {
@@ -60,6 +61,15 @@ impl Transport {
         {
             leaving.deadline = deadline;
             self.deadlines.insert(id, now, deadline);
+        }
+    }
+
+    /// Who stands at a place.
+    fn who(&self, hub: &Hub, id: ConnectionId, place: Place) -> Who {
+        match place {
+            Place::Arriving(place) => Who::peer(self.arriving[place as usize].peer),
+            Place::Open(session, _) => hub.who(session, id.into()),
+            Place::Leaving(_) | Place::Empty => Who::NOBODY,
         }
     }
 

@@ -32,11 +32,11 @@ pub(crate) struct Connecting {
     pub(crate) id: ConnectionId,
     pub(crate) connect: Connect,
     pub(crate) alarm: Alarm,
-    pub(super) mount: u8,
+    pub(crate) mount: u8,
     pub(super) encoding: Encoding,
     /// Looked at after `connect`, as Phoenix does, so that a refusal says 403 rather than 400.
     pub(super) upgrade: Result<AcceptKey, UpgradeError>,
-    pub(super) peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     pub(super) afterwards: Afterwards,
 }
 

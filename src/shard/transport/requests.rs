@@ -12,7 +12,7 @@ use crate::protocol::http::{self, Afterwards, Param};
 use crate::shard::channels::{Hub, Mount, Pressure};
 use crate::shard::lines::Place;
 use crate::shard::links::Alarm;
-use crate::telemetry::Event;
+use crate::telemetry::{Event, Who};
 
 /// Bytes of a connection of which requests are awaited.
 pub(crate) struct Requests<'b> {
@@ -70,7 +70,7 @@ impl Transport {
         if !arriving.awaits_request() {
             match arriving.stage {
                 Stage::HandingOver => self.keep_for_hand_over(hub, id, bytes),
-                _ => self.keep_early(hub, id, peer, bytes),
+                _ => self.keep_early(hub, id, bytes),
             }
             return None;
         }
@@ -87,9 +87,9 @@ impl Transport {
     }
 
     /// What is sent without waiting for `connect` is kept until that has decided.
-    fn keep_early(&mut self, hub: &mut Hub, id: ConnectionId, peer: SocketAddr, bytes: &[u8]) {
+    fn keep_early(&mut self, hub: &mut Hub, id: ConnectionId, bytes: &[u8]) {
         if self.unfinished.kept_bytes(id) + bytes.len() > self.bounds.max_head_size {
-            return self.end(hub, id, EndReason::TooEarly { peer });
+            return self.end(hub, id, EndReason::TooEarly);
         }
         let (mark, mut early) = match self.unfinished.take_bytes(id) {
             Some((mark, early)) => (Some(mark), early),
@@ -127,7 +127,8 @@ impl Transport {
             Err(error) => {
                 let peer = requests.peer;
                 let is_size = error.status() == 431;
-                hub.telemetry.tell(Event::RequestRefused { peer, error: &error, is_size });
+                let refused = Event::RequestRefused { error: &error, is_size };
+                hub.telemetry.tell_of(&Who::peer(peer), refused);
                 let response = Response::new(error.status()).text(format!("{error}\n"));
                 requests.is_over = true;
                 self.answer(hub, id, &response, false, Afterwards::Close);
@@ -221,7 +222,7 @@ impl Transport {
             if self.draining.is_none() && fallback.has_room() {
                 return Handled::HandOver;
             }
-            hub.telemetry.tell(Event::ConnectionRefused { peer });
+            hub.telemetry.tell_of(&Who::peer(peer), Event::ConnectionRefused);
             return Handled::Last(unavailable());
         }
         match head.body() {
@@ -249,7 +250,8 @@ impl Transport {
         let encoding = match mount.encoding(vsn) {
             Ok(encoding) => encoding,
             Err(error) => {
-                hub.telemetry.tell(Event::VersionRefused { peer, error: &error });
+                let refused = Event::VersionRefused { error: &error };
+                hub.telemetry.tell_of(&Who::peer(peer), refused);
                 return Handled::Answer(Response::new(403));
             }
         };
@@ -257,7 +259,8 @@ impl Transport {
             params.insert(name, Param::Text(value));
         }
         let handler = mount.handler.name();
-        hub.telemetry.tell(Event::Connecting { peer, handler, params: &params });
+        let connecting = Event::Connecting { handler, params: &params };
+        hub.telemetry.tell_of(&Who::peer(peer), connecting);
         Handled::Errand(Errand::Connect(Box::new(Connecting {
             id,
             connect: mount.handler.connect(params, to_request(head, bytes, peer)),

@@ -47,9 +47,9 @@ impl LoneServer {
         self.until(of, |count| count >= least);
     }
 
-    /// Waits until what it has counted is as wanted.
+    /// Waits until what it has counted is as wanted: longer than a client may be silent by default.
     pub(crate) fn until(&mut self, of: &str, wanted: impl Fn(u64) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let count = self.count(of);
             if wanted(count) {

@@ -75,7 +75,7 @@ impl<'a, C: Channel> Context<'a, C> {
     /// subscribers of this shard, [`Overloaded`](BroadcastError::Overloaded) when another shard's queue is full, though all
     /// others have been served, and [`Backlog`](BroadcastError::Backlog) when nobody was.
     pub fn broadcast(&self, event: &str, payload: impl IntoPayload) -> Result<(), SendError> {
-        self.broadcast_to(event, payload, None)
+        self.broadcast_to(event, payload, true)
     }
 
     /// Like [`broadcast`](Self::broadcast), but not to this channel.
@@ -84,18 +84,18 @@ impl<'a, C: Channel> Context<'a, C> {
     ///
     /// As for [`broadcast`](Self::broadcast).
     pub fn broadcast_from(&self, event: &str, payload: impl IntoPayload) -> Result<(), SendError> {
-        self.broadcast_to(event, payload, Some(self.env.process))
+        self.broadcast_to(event, payload, false)
     }
 
     fn broadcast_to(
         &self,
         event: &str,
         payload: impl IntoPayload,
-        from: Option<ProcessId>,
+        is_for_itself: bool,
     ) -> Result<(), SendError> {
         self.require_joined()?;
-        let payload = payload.into_payload()?;
-        self.desk().broadcast(from, &self.env.topic, event, payload)?;
+        let (payload, maker) = (payload.into_payload()?, (self.env.process, is_for_itself));
+        self.desk().broadcast(maker, &self.env.topic, event, payload)?;
         Ok(())
     }
 
@@ -111,7 +111,7 @@ impl<'a, C: Channel> Context<'a, C> {
         event: &str,
         payload: impl IntoPayload,
     ) -> Result<(), SendError> {
-        self.desk().broadcast_checked(topic, event, payload.into_payload()?)?;
+        self.desk().broadcast_checked(self.env.process, topic, event, payload.into_payload()?)?;
         Ok(())
     }
 

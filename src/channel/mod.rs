@@ -124,9 +124,9 @@ pub trait Channel: Sized + 'static {
     /// What a client sends with its join.
     ///
     /// A payload that does not decode refuses the join, before [`join`](Self::join) is called. The
-    /// client is told `{"reason": "invalid params: …"}`: which field, what was wanted and what kind
-    /// of value came, as in `` `age`: expected u8, got a string `` or ``missing field `name` ``, but
-    /// never the value itself. Only the first two words are the same each time. Null stands for `{}`
+    /// client is told `{"reason": "invalid params: …"}`: which field, what kind of value came and what
+    /// was wanted, as in `` `age`: invalid type: string, expected u8 `` or ``missing field `name` ``,
+    /// but never the value itself ([`DecodeError`](crate::DecodeError)). Only the first two words are the same each time. Null stands for `{}`
     /// with a type that does not take null; a struct takes no list.
     type Params: DeserializeOwned + 'static;
     /// What a client sends afterwards: an enum of events, or [`RawEvent`](crate::RawEvent).

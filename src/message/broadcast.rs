@@ -21,8 +21,10 @@ struct Inner {
     topic: Box<str>,
     event: Box<str>,
     payload: Payload,
-    /// Who made it and does not want it himself (`broadcast_from`).
-    from: Option<GlobalProcessId>,
+    /// Who made it, to be told should somebody not be able to get it.
+    maker: Option<GlobalProcessId>,
+    /// He gets it too (not so by `broadcast_from`).
+    is_for_maker: bool,
     frames: Frames,
 }
 
@@ -33,11 +35,32 @@ impl Broadcast {
         payload: Payload,
         from: Option<GlobalProcessId>,
     ) -> Self {
+        Self::make(topic, event, payload, (from, false))
+    }
+
+    /// One that a channel made.
+    pub(crate) fn by(
+        maker: GlobalProcessId,
+        is_for_maker: bool,
+        topic: &str,
+        event: &str,
+        payload: Payload,
+    ) -> Self {
+        Self::make(topic, event, payload, (Some(maker), is_for_maker))
+    }
+
+    fn make(
+        topic: &str,
+        event: &str,
+        payload: Payload,
+        (maker, is_for_maker): (Option<GlobalProcessId>, bool),
+    ) -> Self {
         Self(Arc::new(Inner {
             topic: topic.into(),
             event: event.into(),
             payload,
-            from,
+            maker,
+            is_for_maker,
             frames: Frames::default(),
         }))
     }
@@ -70,8 +93,14 @@ impl Broadcast {
         &self.0.payload
     }
 
+    /// Who does not get it, because he made it.
     pub(crate) fn from(&self) -> Option<GlobalProcessId> {
-        self.0.from
+        self.0.maker.filter(|_| !self.0.is_for_maker)
+    }
+
+    /// The channel that made it, if one did.
+    pub(crate) fn maker(&self) -> Option<GlobalProcessId> {
+        self.0.maker
     }
 
     /// The finished frame that clients of this encoding get, WebSocket header included.

@@ -51,30 +51,33 @@ impl Desk {
         self.0.core.borrow_mut().hub.reply(process, message_ref, status, response)
     }
 
-    /// Sends an event to every subscriber of a topic, but not to `from`.
+    /// Sends an event of a process to every subscriber of a topic, and to itself if it is for itself
+    /// too.
     pub(crate) fn broadcast(
         &self,
-        from: Option<ProcessId>,
+        (process, is_for_itself): (ProcessId, bool),
         topic: &str,
         event: &str,
         payload: Payload,
     ) -> Result<(), BroadcastError> {
         let hub = &mut self.0.core.borrow_mut().hub;
-        let from = from.map(|process| hub.global(process));
-        hub.broadcast(&Broadcast::new(topic, event, payload, from))
+        let maker = hub.global(process);
+        hub.broadcast(&Broadcast::by(maker, is_for_itself, topic, event, payload))
     }
 
-    /// The same, from nobody, for a topic that may have no subscriber here: that it can be encoded
-    /// is found out first.
+    /// The same for a topic that may have no subscriber here: that it can be encoded is found out
+    /// first.
     pub(crate) fn broadcast_checked(
         &self,
+        process: ProcessId,
         topic: &str,
         event: &str,
         payload: Payload,
     ) -> Result<(), BroadcastError> {
-        let broadcast = Broadcast::new(topic, event, payload, None);
+        let hub = &mut self.0.core.borrow_mut().hub;
+        let broadcast = Broadcast::by(hub.global(process), true, topic, event, payload);
         broadcast.check()?;
-        self.0.core.borrow_mut().hub.broadcast(&broadcast)
+        hub.broadcast(&broadcast)
     }
 
     /// Tells of something that has happened to a process.

@@ -93,7 +93,7 @@ impl Client {
     /// ([`Error::Lost`]), and when the frame has a reason, which only 1011 has: Phoenix gives none.
     pub fn closed(&mut self) -> Result<Option<u16>, Error> {
         match self.closed_with()? {
-            Some((code, reason)) if !reason.is_empty() => {
+            Some((code, reason)) if !reason.is_empty() && code != INTERNAL_ERROR => {
                 let cause = format!("closed with {code}: {reason:?}");
                 Err(self.lost(format_args!("a close frame without a reason"), cause))
             }
@@ -134,6 +134,9 @@ impl Client {
         headers.find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
+
+/// The one close code of the server's own that comes with a reason (RFC 6455 §7.4.1).
+const INTERNAL_ERROR: u16 = 1011;
 
 #[cfg(test)]
 mod tests {

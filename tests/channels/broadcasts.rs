@@ -12,7 +12,7 @@ use crate::script::{
     Plan, Step, broadcast, broadcast_with, handle_broadcast, note, push, reply, script, subscribe,
     unsubscribe, wait,
 };
-use crate::support::limits;
+use crate::support::{World, limits};
 
 #[test]
 fn a_broadcast_reaches_every_subscriber_of_its_topic_on_every_shard() {
@@ -63,6 +63,35 @@ fn a_binary_broadcast_reaches_those_who_can_read_it() {
             assert_eq!(client.expect("room:1", "b").unwrap().payload, [1, 2][..]);
         }
     });
+}
+
+/// Who got what one member can't read, and whether its sender heard of that, depended on which shard
+/// each of them was on.
+#[test]
+fn what_one_member_can_not_be_sent_reaches_the_others_and_its_sender_is_told() {
+    // shows: diff.broadcast-reaches-all-who-can
+    for shards in [1, 2, 4] {
+        let world = World::start(shards);
+        for unfit in 0..shards {
+            let (takes_all, wants_objects) = (Door::ALL[0], Door::ALL[1]);
+            assert!(!takes_all.wants_objects() && wants_objects.wants_objects());
+            let mut members: Vec<_> =
+                (0..2 * shards).map(|n| takes_all.client_on(&world, n % shards)).collect();
+            let mut unfit = wants_objects.client_on(&world, unfit);
+            for client in members.iter_mut().chain([&mut unfit]) {
+                client.join("room:1", json!({})).unwrap();
+            }
+            members[0].push("room:1", "act", script([broadcast_with("b", json!(["x"]))]));
+            for client in &mut members {
+                client.expect("room:1", "b").unwrap();
+            }
+            members[0].expect("room:1", "phx_error").unwrap();
+            unfit.silence_everywhere().unwrap();
+            drop((members, unfit));
+            world.server.await_rest();
+        }
+        world.server.stop();
+    }
 }
 
 #[test]

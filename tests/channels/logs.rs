@@ -172,8 +172,8 @@ fn what_does_not_decode_is_told_without_the_value() {
         let mut client = door.client(world);
         let joined = client.join("room:secret", json!({ "join": [{ "sleep": "hunter2" }] }));
         assert!(!joined.unwrap().is_ok());
-        let line = logged.await_line(&["channel crashed", "topic=\"room:secret\""]);
-        let told = "payload does not decode: `join[0]`: invalid type: string, expected u64";
+        let line = logged.await_line(&["refused join", "topic=\"room:secret\""]);
+        let told = "error=`join[0]`: invalid type: string, expected u64";
         assert!(line.ends_with(told), "{line}");
         let loud = logged.text().lines().filter(|line| !line.contains("DEBUG")).collect::<String>();
         assert!(!loud.contains("hunter2"), "{loud}");

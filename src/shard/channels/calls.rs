@@ -4,13 +4,14 @@ use std::rc::Rc;
 
 use super::hub::{Hub, Remains};
 use super::mailbox::Mail;
+use super::process::Status;
 use crate::message::{
     AddressError, Broadcast, BroadcastError, Encoding, EndReason, GlobalProcessId, LineId, Payload,
-    ProcessId,
+    ProcessId, Stop,
 };
 use crate::protocol::phoenix::{EncodeError, Ref, RefBuf};
 use crate::protocol::websocket::CloseCode;
-use crate::shard::links::{GapInbox, Info, LateFrame, Parcel};
+use crate::shard::links::{GapInbox, Info, LateFrame, Parcel, Unencoded};
 use crate::shard::topics::{Kind, Subscriber};
 use crate::telemetry::Event;
 
@@ -196,7 +197,17 @@ impl Hub {
             Parcel::Broadcast(broadcast) => {
                 let from = self.local_process(broadcast.from());
                 let (topics, mut crowd) = self.split();
-                topics.receive(&broadcast, from, &mut crowd);
+                let received = topics.receive(&broadcast, from, &mut crowd);
+                if let (Err(error), Some(maker)) = (received, broadcast.maker()) {
+                    self.tell_maker(maker, error.to_string());
+                }
+            }
+            Parcel::Unencoded(unencoded) => {
+                let Unencoded { process, error } = *unencoded;
+                let found = self.channels.processes.find(process);
+                if found.is_some_and(|process| process.status == Status::Joined) {
+                    self.channels.end_joined(process, Stop::Error(error), self.clock.now());
+                }
             }
             Parcel::Info(info) => {
                 if self.send_info(*info).is_err() {
@@ -208,6 +219,19 @@ impl Hub {
             other @ Parcel::Holdings(_) => return Some(other),
         }
         None
+    }
+
+    /// Tells the maker of a broadcast that somebody here can't be sent it. On its own shard it would
+    /// have been the broadcast's error, which ends a channel that does nothing about it; from here it
+    /// always does.
+    #[cold]
+    fn tell_maker(&mut self, maker: GlobalProcessId, error: String) {
+        let unencoded = Unencoded { process: maker.process, error };
+        let shard = maker.shard as usize;
+        if shard != self.links.remote().shard {
+            // Should there be no room: it was logged here.
+            drop(self.links.send(shard, Parcel::Unencoded(Box::new(unencoded))));
+        }
     }
 
     /// Tells the channels that missed something.

@@ -44,7 +44,7 @@ pub(crate) use gaps::GapInbox;
 pub(crate) use interest::{Interest, OwnInterest};
 pub(crate) use mesh::{Mesh, MeshBounds, connect};
 pub(crate) use names::{MountNames, Names};
-pub(crate) use parcel::{Info, LateFrame, Parcel, Refuse};
+pub(crate) use parcel::{Info, LateFrame, Parcel, Refuse, Unencoded};
 pub(crate) use remote::{Here, Inbox, Remote, Sent};
 pub(crate) use subscriptions::{Letter, Letterbox, Subscriptions};
 pub(crate) use wakers::Alarm;

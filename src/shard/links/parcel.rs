@@ -20,6 +20,8 @@ pub(crate) enum Parcel {
     Info(Box<Info>),
     /// For a client.
     Reply(Box<LateFrame>),
+    /// For a process whose broadcast can't be encoded for somebody on another shard.
+    Unencoded(Box<Unencoded>),
     /// A test wants to know what the shard holds.
     #[cfg(feature = "testing")]
     Holdings(Box<SyncSender<Holdings>>),
@@ -38,6 +40,12 @@ pub(crate) trait Refuse: Send + Sync {
     /// The mailbox is full. To be called while the tables are borrowed: it does no more than note it,
     /// and whoever waits is woken when the question is dropped.
     fn note_full(&self);
+}
+
+/// Why somebody did not get what a process has broadcast.
+pub(crate) struct Unencoded {
+    pub(crate) process: ProcessId,
+    pub(crate) error: String,
 }
 
 /// A process' late reply, finished.
@@ -64,6 +72,7 @@ impl Parcel {
             Self::Broadcast(broadcast) => broadcast.size(),
             Self::Info(info) => size_of_val(&*info.info),
             Self::Reply(reply) => reply.frame.len(),
+            Self::Unencoded(unencoded) => unencoded.error.len(),
             #[cfg(feature = "testing")]
             Self::Holdings(_) => 0,
         }

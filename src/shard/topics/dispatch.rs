@@ -27,15 +27,19 @@ impl Topics {
         self.send_out(topic, from, Outgoing::new(broadcast), audience)
     }
 
-    /// Takes a broadcast that others have made and hear no more of. Should there be no room for it,
-    /// the topic's channels are told that they missed it.
+    /// Takes a broadcast that was made elsewhere. Should there be no room for it, the topic's channels
+    /// are told that they missed it.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be encoded for some of the subscribers.
     pub(crate) fn receive(
         &mut self,
         broadcast: &Broadcast,
         from: Option<ProcessId>,
         audience: &mut impl Audience,
-    ) {
-        let Err(error) = self.dispatch(broadcast, from, audience) else { return };
+    ) -> Result<(), BroadcastError> {
+        let Err(error) = self.dispatch(broadcast, from, audience) else { return Ok(()) };
         let (topic, event) = (broadcast.topic(), broadcast.event());
         let failed = Event::BroadcastFailed { event, error: &error };
         self.telemetry.tell_of(&Who::topic(topic), failed);
@@ -44,6 +48,7 @@ impl Topics {
         {
             self.tell_gap(topic, broadcast, audience);
         }
+        if error == BroadcastError::Backlog { Ok(()) } else { Err(error) }
     }
 
     /// Tells the channels that missed something, each topic's once.

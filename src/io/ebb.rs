@@ -46,14 +46,30 @@ impl Ebb {
     }
 }
 
-/// Gives what is free back to the system, as far as the C library can.
+/// Gives what is free back to the system, as far as the C library can: of all threads what lies between
+/// what is in use, and of the calling one what lies behind it.
+///
+/// The latter `malloc_trim` leaves alone. It goes back when much is freed while it is more than a
+/// threshold, which the library raises to twice the largest block it has ever freed.
 pub(crate) fn give_memory_back() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: may be called at any time from any thread.
+    // SAFETY: each may be called at any time from any thread, and the block is used for nothing.
     unsafe {
         libc::malloc_trim(0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, PAGES as libc::c_int);
+        libc::free(libc::malloc(2 * PAGES));
+        libc::mallopt(libc::M_TRIM_THRESHOLD, MUCH as libc::c_int);
     }
 }
+
+/// Less than this the C library keeps in any case, and to free more makes it look.
+#[cfg(target_env = "gnu")]
+const PAGES: usize = 64 << 10;
+
+/// What a thread may keep behind what is in use, while nobody asks for it back: as much as the library
+/// would come to by itself, so that large messages do not have it mapped and unmapped all the time.
+#[cfg(target_env = "gnu")]
+const MUCH: usize = 32 << 20;
 
 /// Connections that are a storm: what fewer leave is a few hundred kilobytes.
 pub(super) const MANY_CONNECTIONS: usize = 1_000;

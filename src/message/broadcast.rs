@@ -65,6 +65,12 @@ impl Broadcast {
         }))
     }
 
+    /// The same from nobody.
+    #[cold]
+    pub(crate) fn unsigned(&self) -> Self {
+        Self::make(self.topic(), self.event(), self.payload().clone(), (None, false))
+    }
+
     /// One without payload, of which only topic and event matter.
     pub(crate) fn bare(topic: &str, event: &str) -> Self {
         Self::new(topic, event, Payload::empty(), None)

@@ -155,7 +155,8 @@ pub(crate) fn play() -> bool {
             }
             "idle" => sum(|shard| shard.idle),
             "complaints" => log.count("can't accept clients"),
-            "resident bytes" => resident_bytes(),
+            "resident bytes" => memory("Rss:"),
+            "anonymous bytes" => memory("Anonymous:"),
             "shed" => sum(|shard| shard.shed),
             "crashes" => sum(|shard| shard.crashes),
             "ceiling" => running.ceiling().connections,
@@ -165,10 +166,10 @@ pub(crate) fn play() -> bool {
     }
 }
 
-/// How much memory this process holds.
-fn resident_bytes() -> u64 {
+/// How much memory of a kind this process holds.
+fn memory(kind: &str) -> u64 {
     let pages = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
-    let line = pages.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    let line = pages.lines().find_map(|line| line.strip_prefix(kind)).unwrap();
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() << 10
 }
 

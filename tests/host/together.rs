@@ -53,6 +53,7 @@ fn what_is_kept_for_all_clients_together_is_bounded() {
         assert!(most < allowed, "{} MiB of {}", most >> 20, allowed >> 20);
         drop(crowd);
         server.until("connections", |connections| connections == 1);
+        println!("{} KiB before, {} at the most", before >> 10, most >> 10);
         server.until("resident bytes", |after| after < before * 6 / 5);
     }
 }

@@ -186,7 +186,11 @@ impl Hub {
         if dispatched == Err(BroadcastError::Backlog) {
             return dispatched;
         }
-        let forwarded = self.links.forward(broadcast);
+        let forwarded = match &dispatched {
+            Ok(()) => self.links.forward(broadcast),
+            // Its maker is told here, and need not be told again.
+            Err(_) => self.links.forward(&broadcast.unsigned()),
+        };
         self.feel(broadcast);
         dispatched.and(forwarded)
     }

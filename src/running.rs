@@ -1,15 +1,13 @@
 //! An endpoint that runs, and its end.
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, io};
 
-use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::register_conditional_default;
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
-use signal_hook::low_level::unregister;
 
 use crate::channel::Handle;
 use crate::error::Error;
@@ -123,45 +121,59 @@ impl fmt::Debug for Running {
 struct SignalThread {
     handle: SignalsHandle,
     thread: std::thread::JoinHandle<()>,
-    last: [SigId; SIGNALS.len()],
+    is_last: Arc<AtomicBool>,
 }
 
 impl SignalThread {
     #[expect(clippy::disallowed_methods, reason = "signals are waited for")]
     fn start(endpoint: Handle) -> Result<Self, Error> {
-        let is_last = Arc::new(AtomicBool::new(false));
-        // The third is acted on where it arrives, which takes no thread that has time for it.
-        let last = |signal| register_conditional_default(signal, is_last.clone());
-        let last = [last(SIGINT), last(SIGTERM)];
-        let [int, term] = last.map(|id| id.map_err(Error::Signals));
-        let last = [int?, term?];
+        let is_last = is_last().map_err(Error::Signals)?;
+        is_last.store(false, Ordering::SeqCst);
         let mut signals = Signals::new(SIGNALS).map_err(Error::Signals)?;
         let handle = signals.handle();
         let thread = std::thread::Builder::new()
             .name("simurgh-signals".to_owned())
-            .spawn(move || {
-                let mut asked = false;
-                for _ in signals.forever() {
-                    if asked {
-                        is_last.store(true, Ordering::SeqCst);
-                        endpoint.hurry();
-                    } else {
-                        endpoint.shutdown();
+            .spawn({
+                let is_last = is_last.clone();
+                move || {
+                    let mut asked = false;
+                    for _ in signals.forever() {
+                        if asked {
+                            is_last.store(true, Ordering::SeqCst);
+                            endpoint.hurry();
+                        } else {
+                            endpoint.shutdown();
+                        }
+                        asked = true;
                     }
-                    asked = true;
                 }
             })
             .map_err(Error::Signals)?;
-        Ok(Self { handle, thread, last })
+        Ok(Self { handle, thread, is_last })
     }
 
     fn stop(self) {
+        // From here on a signal does what it does by itself: whatever the program still has to do.
+        self.is_last.store(true, Ordering::SeqCst);
         self.handle.close();
         let _ = self.thread.join();
-        for id in self.last {
-            unregister(id);
-        }
     }
+}
+
+/// Whether the next signal ends the process. It is acted on where the signal arrives, which takes no
+/// thread that has time for it; and for good, for the system's own way with a signal is not had back.
+fn is_last() -> io::Result<Arc<AtomicBool>> {
+    static IS_LAST: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
+    let mut registered = IS_LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(is_last) = &*registered {
+        return Ok(is_last.clone());
+    }
+    let is_last = Arc::new(AtomicBool::new(false));
+    for signal in SIGNALS {
+        register_conditional_default(signal, is_last.clone())?;
+    }
+    *registered = Some(is_last.clone());
+    Ok(is_last)
 }
 
 const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];

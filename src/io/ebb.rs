@@ -53,13 +53,25 @@ impl Ebb {
 /// threshold, which the library raises to twice the largest block it has ever freed.
 pub(crate) fn give_memory_back() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: each may be called at any time from any thread, and the block is used for nothing.
-    unsafe {
-        libc::malloc_trim(0);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, PAGES as libc::c_int);
-        libc::free(libc::malloc(2 * PAGES));
-        libc::mallopt(libc::M_TRIM_THRESHOLD, MUCH as libc::c_int);
+    {
+        // SAFETY: may be called at any time from any thread.
+        unsafe { libc::malloc_trim(0) };
+        keep_behind(PAGES);
+        // SAFETY: a block is had from the library and used for nothing.
+        let block = unsafe { libc::malloc(2 * PAGES) };
+        // The compiler would leave both away.
+        let block = std::hint::black_box(block);
+        // SAFETY: it came from `malloc`, and null may be freed too.
+        unsafe { libc::free(block) };
+        keep_behind(MUCH);
     }
+}
+
+/// How much the C library keeps behind what is in use.
+#[cfg(target_env = "gnu")]
+fn keep_behind(bytes: usize) {
+    // SAFETY: may be called at any time from any thread.
+    unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, bytes as libc::c_int) };
 }
 
 /// Less than this the C library keeps in any case, and to free more makes it look.

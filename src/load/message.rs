@@ -1,6 +1,7 @@
 //! Phoenix messages of serializer V2, as text.
 //!
-//! The three refs are three different strings, so that a server that mixes them up is found out.
+//! As phoenix.js has them: a join's ref is its channel's `join_ref` too. A push has another, so that a
+//! server that mixes them up is found out.
 
 use serde_json::Value;
 
@@ -15,12 +16,12 @@ pub struct Push<'a> {
 
 /// What a client says to join `topic`. `params` is JSON.
 pub fn join(topic: &str, params: &str) -> String {
-    format!(r#"["{JOIN_REF}","{JOIN_MESSAGE_REF}",{},"phx_join",{params}]"#, quoted(topic))
+    format!(r#"["{JOIN_REF}","{JOIN_REF}",{},"phx_join",{params}]"#, quoted(topic))
 }
 
 /// The server's answer to [`join`], when it lets the client in. `response` is JSON.
 pub fn joined(topic: &str, response: &str) -> String {
-    ok(JOIN_MESSAGE_REF, topic, response)
+    ok(JOIN_REF, topic, response)
 }
 
 /// What a client says in `topic`. `payload` is JSON.
@@ -49,8 +50,7 @@ fn quoted(text: &str) -> String {
 }
 
 const JOIN_REF: &str = "1";
-const JOIN_MESSAGE_REF: &str = "2";
-const PUSH_REF: &str = "3";
+const PUSH_REF: &str = "2";
 
 #[cfg(test)]
 mod tests {
@@ -58,21 +58,21 @@ mod tests {
 
     #[test]
     fn messages_are_what_phoenix_says() {
-        assert_eq!(join("room:1", "{}"), r#"["1","2","room:1","phx_join",{}]"#);
+        assert_eq!(join("room:1", "{}"), r#"["1","1","room:1","phx_join",{}]"#);
         assert_eq!(
             joined("room:1", "{}"),
-            r#"["1","2","room:1","phx_reply",{"status":"ok","response":{}}]"#
+            r#"["1","1","room:1","phx_reply",{"status":"ok","response":{}}]"#
         );
-        assert_eq!(push("room:1", "ping", r#"{"a":1}"#), r#"["1","3","room:1","ping",{"a":1}]"#);
+        assert_eq!(push("room:1", "ping", r#"{"a":1}"#), r#"["1","2","room:1","ping",{"a":1}]"#);
         assert_eq!(
             reply("room:1", r#"{"a":1}"#),
-            r#"["1","3","room:1","phx_reply",{"status":"ok","response":{"a":1}}]"#
+            r#"["1","2","room:1","phx_reply",{"status":"ok","response":{"a":1}}]"#
         );
         assert_eq!(broadcast("room:1", "new", "{}"), r#"[null,null,"room:1","new",{}]"#);
     }
 
     #[test]
     fn topics_are_escaped() {
-        assert_eq!(push("a\"b", "e", "{}"), r#"["1","3","a\"b","e",{}]"#);
+        assert_eq!(push("a\"b", "e", "{}"), r#"["1","2","a\"b","e",{}]"#);
     }
 }

@@ -19,23 +19,21 @@ use simurgh::testing::raw::{masked, upgrade};
 mod baseline;
 mod harness;
 
-use harness::crowd::{Crowd, Guests, Spoken};
+use harness::Bench;
+use harness::beside::{self, Round};
+use harness::crowd::{Crowd, Guests};
 use harness::script::{Answer, PATH, SHOUT, Script};
 use harness::subject::{Server, Subject};
-use harness::table::{Figures, head};
+use harness::table::head;
 use harness::usage::Core;
-use harness::{Bench, MAX_CLIENT_BUSY};
 
 fn main() -> ExitCode {
     harness::run("flood", &Script::new(1, SHOUT, Answer::Room), |bench| {
-        head(
-            "| beside | alone: p50 ms | p99 ms | beside: p50 ms | p99 ms | from – to | longest ms | \
-             MB/s sent by attackers | client core busy | counted | void |",
-        );
+        head(&format!("| beside | {}", beside::columns("MB/s sent by attackers")));
         for attack in ATTACKS {
             let rounds: Result<Vec<_>, _> =
                 (0..bench.rounds()).map(|_| round(bench, attack)).collect();
-            print(attack, rounds?);
+            beside::print(attack.name, rounds?);
         }
         Ok(())
     })
@@ -144,22 +142,6 @@ fn flood(
     Ok(())
 }
 
-struct Round {
-    alone: Spoken,
-    beside: Spoken,
-    length: Duration,
-    /// Bytes that the attackers got rid of.
-    sent: u64,
-    client_core: f64,
-}
-
-impl Round {
-    /// Says nothing about the server.
-    fn is_void(&self) -> bool {
-        self.beside.behind > self.length / 100 || self.client_core > MAX_CLIENT_BUSY
-    }
-}
-
 fn round(bench: &Bench, attack: &Attack) -> Result<Round, Box<dyn Error>> {
     let (cpu, length) = (bench.arguments.client_cpu, bench.length());
     let server = Server::spawn(Subject::Simurgh, bench.arguments.server_cpu)?;
@@ -175,28 +157,8 @@ fn round(bench: &Bench, attack: &Attack) -> Result<Round, Box<dyn Error>> {
     let beside = honest.await_spoken()?;
     let client_core = Core::read(cpu)?.busy_since(&core);
     let sent = attackers.leave();
-    Ok(Round { alone, beside, length, sent, client_core })
-}
-
-fn print(attack: &Attack, rounds: Vec<Round>) {
-    let (void, counted): (Vec<_>, Vec<_>) = rounds.into_iter().partition(Round::is_void);
-    let counts = format!("{} | {}", counted.len(), void.len());
-    let (mark, rounds) = if counted.is_empty() { ("(void) ", void) } else { ("", counted) };
-    let figures = |figure: &dyn Fn(&Round) -> f64| Figures::new(rounds.iter().map(figure));
-    let millis = |time: Duration| time.as_secs_f64() * 1e3;
-    let p99 = figures(&|round| millis(round.beside.p99));
-    println!(
-        "| {mark}{} | {:.2} | {:.2} | {:.2} | {:.2} | {} | {:.2} | {:.1} | {:.0} % | {counts} |",
-        attack.name,
-        figures(&|round| millis(round.alone.p50)).median(),
-        figures(&|round| millis(round.alone.p99)).median(),
-        figures(&|round| millis(round.beside.p50)).median(),
-        p99.median(),
-        p99.range(2),
-        figures(&|round| millis(round.beside.longest)).median(),
-        figures(&|round| round.sent as f64 / 1e6 / round.length.as_secs_f64()).median(),
-        figures(&|round| 100.0 * round.client_core).median(),
-    );
+    let per_second = sent as f64 / 1e6 / length.as_secs_f64();
+    Ok(Round { alone, beside, elapsed: length, per_second, client_core })
 }
 
 const HONEST: usize = 10;

@@ -14,19 +14,17 @@ use simurgh::load::{Load, Options};
 mod baseline;
 mod harness;
 
-use harness::crowd::{Crowd, Guests, Spoken};
+use harness::Bench;
+use harness::beside::{self, Round};
+use harness::crowd::{Crowd, Guests};
 use harness::script::{Answer, PATH, SHOUT, Script, topic};
 use harness::subject::{Server, Subject};
-use harness::table::{Figures, head};
+use harness::table::head;
 use harness::usage::Core;
-use harness::{Bench, MAX_CLIENT_BUSY};
 
 fn main() -> ExitCode {
     harness::run("slices", &Script::new(ROOMS, SHOUT, Answer::Room), |bench| {
-        head(
-            "| in the big topic | server | alone: p50 ms | p99 ms | beside: p50 ms | p99 ms | \
-             from – to | longest ms | big broadcasts/s | client core busy | counted | void |",
-        );
+        head(&format!("| in the big topic | server | {}", beside::columns("big broadcasts/s")));
         let usual = if bench.arguments.quick { 2_000 } else { 50_000 };
         let clients = bench.arguments.clients.unwrap_or(usual);
         // The bare server has a descriptor for each client.
@@ -40,27 +38,10 @@ fn main() -> ExitCode {
             }
         }
         for (subject, rounds) in subjects.iter().zip(rounds) {
-            print(*subject, clients, rounds);
+            beside::print(&format!("{clients} | {}", subject.name()), rounds);
         }
         Ok(())
     })
-}
-
-struct Round {
-    alone: Spoken,
-    beside: Spoken,
-    /// To the big topic.
-    broadcasts: u32,
-    elapsed: Duration,
-    /// The share of the time beside the big topic in which the clients' core was not idle.
-    client_core: f64,
-}
-
-impl Round {
-    /// Says nothing about the server.
-    fn is_void(&self) -> bool {
-        self.beside.behind > self.elapsed / 100 || self.client_core > MAX_CLIENT_BUSY
-    }
 }
 
 fn round(bench: &Bench, subject: Subject, clients: usize) -> Result<Round, Box<dyn Error>> {
@@ -92,9 +73,11 @@ fn round(bench: &Bench, subject: Subject, clients: usize) -> Result<Round, Box<d
         }
     };
     let client_core = Core::read(cpu)?.busy_since(&core);
-    let round = Round { alone, beside, broadcasts, elapsed: started.elapsed(), client_core };
+    let elapsed = started.elapsed();
+    let per_second = f64::from(broadcasts) / elapsed.as_secs_f64();
+    let round = Round { alone, beside, elapsed, per_second, client_core };
     if bench.arguments.verbose {
-        let Round { alone, beside, broadcasts, elapsed, client_core } = &round;
+        let Round { alone, beside, .. } = &round;
         eprintln!(
             "{clients}, {}: alone {alone:?}, beside {beside:?}, {broadcasts} in {elapsed:?}, \
              client core {client_core:.2}{}",
@@ -103,27 +86,6 @@ fn round(bench: &Bench, subject: Subject, clients: usize) -> Result<Round, Box<d
         );
     }
     Ok(round)
-}
-
-fn print(subject: Subject, clients: usize, rounds: Vec<Round>) {
-    let (void, counted): (Vec<_>, Vec<_>) = rounds.into_iter().partition(Round::is_void);
-    let counts = format!("{} | {}", counted.len(), void.len());
-    let (mark, rounds) = if counted.is_empty() { ("(void) ", void) } else { ("", counted) };
-    let figures = |figure: &dyn Fn(&Round) -> f64| Figures::new(rounds.iter().map(figure));
-    let millis = |time: Duration| time.as_secs_f64() * 1e3;
-    let p99 = figures(&|round| millis(round.beside.p99));
-    println!(
-        "| {mark}{clients} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {} | {:.2} | {:.1} | {:.0} % | {counts} |",
-        subject.name(),
-        figures(&|round| millis(round.alone.p50)).median(),
-        figures(&|round| millis(round.alone.p99)).median(),
-        figures(&|round| millis(round.beside.p50)).median(),
-        p99.median(),
-        p99.range(2),
-        figures(&|round| millis(round.beside.longest)).median(),
-        figures(&|round| f64::from(round.broadcasts) / round.elapsed.as_secs_f64()).median(),
-        figures(&|round| 100.0 * round.client_core).median(),
-    );
 }
 
 /// The rooms: the crowd's, and that of the few.

@@ -18,6 +18,7 @@ use std::time::Duration;
 use clap::Parser;
 use simurgh::load::{self, Load, Options, Report};
 
+pub(crate) mod beside;
 pub(crate) mod crowd;
 mod lobby;
 pub(crate) mod memory;

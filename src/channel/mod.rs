@@ -271,12 +271,9 @@ pub trait Channel: Sized + 'static {
     /// # impl Channel for Prices {
     /// #     type Socket = Visitor;
     /// #     type Params = ();
-    /// #     type Event = RawEvent;
+    /// #     type Event = NoEvents;
     /// #     type Info = ();
-    /// #     async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> { unimplemented!() }
-    /// #     async fn handle_in(&mut self, _: RawEvent, _: &mut Context<'_, Self>) -> Result<Reply, Crash> {
-    /// #         unimplemented!()
-    /// #     }
+    /// #     async fn join(_: &Topic, _: (), _: &mut Context<'_, Self>) -> Join<Self> { Ok(Joined::new(Self)) }
     /// async fn handle_gap(&mut self, _: &str, cx: &mut Context<'_, Self>) -> Result<(), Crash> {
     ///     cx.push("reload", ())?; // the client asks for the prices there are now
     ///     Ok(())

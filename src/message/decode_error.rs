@@ -17,7 +17,7 @@ use serde::de::{Expected, Unexpected};
 /// use simurgh::Payload;
 ///
 /// #[derive(Deserialize)]
-/// struct Login { #[allow(dead_code)] pin: u16 }
+/// struct Login { #[allow(dead_code, reason = "it never decodes")] pin: u16 }
 ///
 /// let payload = Payload::from_json_text(r#"{"pin": "hunter2"}"#)?;
 /// let error = payload.decode::<Login>().err().expect("a text is no number");

@@ -170,19 +170,18 @@ impl Local {
     fn poll(&self, callback: Callback<'_>) -> Next {
         let Callback { process, mount, route, mut cell, alarm, call } = callback;
         let (code, event) = (call.code(), call.event());
-        let watched = &self.remote().watched;
-        let note = watched.begin(code, mount, route);
-        let polled = panics::catch(|| cell.poll(call, &mut Context::from_waker(&alarm.waker)));
-        let polled = match polled {
-            Ok(Poll::Ready(outcome)) => Polled::Ready(cell, outcome),
-            Ok(Poll::Pending) => Polled::Pending(cell),
-            Err(panic) => {
-                // Its drop may panic too, and that must not be the server's end either.
-                let _ = panics::catch(|| drop(cell));
-                Polled::Panicked(panic)
+        let (polled, has_held) = self.remote().watched.run(code, mount, route, || {
+            let cx = &mut Context::from_waker(&alarm.waker);
+            match panics::catch(|| cell.poll(call, cx)) {
+                Ok(Poll::Ready(outcome)) => Polled::Ready(cell, outcome),
+                Ok(Poll::Pending) => Polled::Pending(cell),
+                Err(panic) => {
+                    // Its drop may panic too, and that must not be the server's end either.
+                    let _ = panics::catch(|| drop(cell));
+                    Polled::Panicked(panic)
+                }
             }
-        };
-        let has_held = watched.end(note);
+        });
         let mut core = self.core.borrow_mut();
         if has_held {
             core.hub.tell_hold(process, code, event);
@@ -199,10 +198,8 @@ impl Local {
         let id = *id;
         alarm.prepare();
         let cx = &mut Context::from_waker(&alarm.waker);
-        let watched = &self.remote().watched;
-        let note = watched.begin(Code::Connect, *mount, 0);
-        let polled = panics::catch(|| connect.as_mut().poll(cx));
-        let has_held = watched.end(note);
+        let poll = || panics::catch(|| connect.as_mut().poll(cx));
+        let (polled, has_held) = self.remote().watched.run(Code::Connect, *mount, 0, poll);
         let mut core = self.core.borrow_mut();
         let Core { transport, hub } = &mut *core;
         if has_held {
@@ -227,36 +224,33 @@ impl Local {
     /// Gives a connection to the application.
     pub(super) fn run_hand_over(&self, hand_over: HandOver) {
         let HandOver { stream, fallback } = hand_over;
-        let (watched, who) = (&self.remote().watched, Who::peer(stream.peer_addr()));
-        let note = watched.begin(Code::Route, 0, 0);
-        let taken = panics::catch(|| fallback.take(stream));
-        let (has_held, path) = (watched.end(note), "(the fallback)");
-        let core = self.core.borrow();
-        if has_held {
-            core.hub.telemetry.tell_of(&who, Event::Held(Held::Route { path }));
-        }
-        if let Err(error) = taken {
-            core.hub.telemetry.tell_of(&who, Event::RouteCrashed { path, error: &error });
-        }
+        let who = Who::peer(stream.peer_addr());
+        // A panic has been told, and the connection has gone with it.
+        let _ = self.run_handler(&who, "(the fallback)", || fallback.take(stream));
     }
 
     /// Calls a plain route's handler.
     fn run_route(&self, call: &RouteCall) {
-        let watched = &self.remote().watched;
-        let note = watched.begin(Code::Route, 0, 0);
-        let answered = panics::catch(|| (call.handle)(&call.request));
-        let has_held = watched.end(note);
+        let who = Who::peer(call.request.peer);
+        let answered = self.run_handler(&who, call.request.path(), || (call.handle)(&call.request));
         let mut core = self.core.borrow_mut();
         let Core { transport, hub } = &mut *core;
-        let (who, path) = (Who::peer(call.request.peer), call.request.path());
-        if has_held {
-            hub.telemetry.tell_of(&who, Event::Held(Held::Route { path }));
-        }
-        let response = answered.unwrap_or_else(|error| {
-            hub.telemetry.tell_of(&who, Event::RouteCrashed { path, error: &error });
-            Response::new(500)
-        });
+        let response = answered.unwrap_or_else(|| Response::new(500));
         transport.answer_route(hub, call, &response);
+    }
+
+    /// Runs what is for no socket, and tells whether it held up the shard, and that it panicked.
+    fn run_handler<T>(&self, who: &Who, path: &str, handler: impl FnOnce() -> T) -> Option<T> {
+        let watched = &self.remote().watched;
+        let (done, has_held) = watched.run(Code::Route, 0, 0, || panics::catch(handler));
+        let telemetry = &self.core.borrow().hub.telemetry;
+        if has_held {
+            telemetry.tell_of(who, Event::Held(Held::Route { path }));
+        }
+        done.map_err(|error| {
+            telemetry.tell_of(who, Event::RouteCrashed { path, error: &error });
+        })
+        .ok()
     }
 }
 

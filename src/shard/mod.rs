@@ -441,11 +441,10 @@ impl<I: Io> Shard<I> {
         if values.is_empty() && futures.is_empty() {
             return;
         }
-        let watched = &self.local.remote().watched;
-        let note = watched.begin(Code::Drop, 0, 0);
-        discard(values, &self.telemetry);
-        discard(futures, &self.telemetry);
-        watched.end(note);
+        self.local.remote().watched.run(Code::Drop, 0, 0, || {
+            discard(values, &self.telemetry);
+            discard(futures, &self.telemetry);
+        });
     }
 }
 
@@ -489,12 +488,11 @@ impl<I> Drop for Shard<I> {
         let mounts = core.hub.channels.set_mounts(Rc::new([]));
         let (values, futures) = (core.hub.channels.take_all(), core.transport.take_all());
         drop(core);
-        let watched = &self.local.remote().watched;
-        let note = watched.begin(Code::Drop, 0, 0);
-        discard(values, &self.telemetry);
-        discard(futures, &self.telemetry);
-        discard([mounts], &self.telemetry);
-        watched.end(note);
+        self.local.remote().watched.run(Code::Drop, 0, 0, || {
+            discard(values, &self.telemetry);
+            discard(futures, &self.telemetry);
+            discard([mounts], &self.telemetry);
+        });
         self.telemetry.end();
         self.local.shared.count_end();
     }

@@ -19,8 +19,8 @@ pub(crate) struct LoneServer {
 }
 
 impl LoneServer {
-    /// Starts it with so many shards, under limits as `prlimit` takes them, for a test that calls [`play`] first thing;
-    /// or says why it did not start.
+    /// Starts it with so many shards, under limits as `prlimit` takes them, for a test that calls
+    /// [`play`] first thing; or says why it did not start.
     pub(crate) fn start(test: &str, shards: usize, limits: &[&str]) -> Result<Self, String> {
         Self::start_as(&Setup { shards, ..Setup::default() }, test, limits)
     }
@@ -59,9 +59,7 @@ impl LoneServer {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-}
 
-impl LoneServer {
     /// Shuts it down, and waits for its end.
     pub(crate) fn stop(mut self) {
         self.actor.tell("stop");

@@ -176,7 +176,7 @@ impl Mesh {
         let waiting = Sum { parcels: waiting.parcels + 1, bytes: waiting.bytes + size };
         if waiting.is_part(1, HIGH, &self.bounds) {
             self.was_high = true;
-            if outgoing.stuck.time < self.bounds.patience {
+            if !outgoing.is_stuck(&self.bounds) {
                 self.high = Some(shard);
                 self.is_nearly_full |= waiting.is_part(3, 4, &self.bounds);
             }
@@ -200,8 +200,7 @@ impl Mesh {
             if waiting.is_part(1, HIGH, bounds) {
                 self.was_high = true;
                 outgoing.stuck.look(outgoing.taken.load(), now);
-                let is_stuck = outgoing.stuck.time >= bounds.patience;
-                self.is_nearly_full |= waiting.is_part(3, 4, bounds) && !is_stuck;
+                self.is_nearly_full |= waiting.is_part(3, 4, bounds) && !outgoing.is_stuck(bounds);
             } else {
                 outgoing.stuck = Stuck::default();
             }
@@ -223,8 +222,7 @@ impl Mesh {
     pub(crate) fn is_high(&self, shard: usize) -> bool {
         let outgoing = self.outgoing[shard].as_ref();
         outgoing.is_some_and(|outgoing| {
-            let is_stuck = outgoing.stuck.time >= self.bounds.patience;
-            outgoing.waiting().is_part(1, HIGH, &self.bounds) && !is_stuck
+            outgoing.waiting().is_part(1, HIGH, &self.bounds) && !outgoing.is_stuck(&self.bounds)
         })
     }
 
@@ -278,6 +276,11 @@ impl Outgoing {
     fn waiting(&self) -> Sum {
         let taken = self.taken.load();
         Sum { parcels: self.pushed.parcels - taken.parcels, bytes: self.pushed.bytes - taken.bytes }
+    }
+
+    /// Whether its shard has taken nothing for so long that others are not to wait for it.
+    fn is_stuck(&self, bounds: &MeshBounds) -> bool {
+        self.stuck.time >= bounds.patience
     }
 }
 

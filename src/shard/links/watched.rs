@@ -111,6 +111,20 @@ impl Watched {
         self.turns.load(Ordering::Relaxed)
     }
 
+    /// Runs code of the application's. Says whether it was reported for holding up the shard.
+    #[inline]
+    pub(crate) fn run<T>(
+        &self,
+        code: Code,
+        mount: u8,
+        route: u8,
+        run: impl FnOnce() -> T,
+    ) -> (T, bool) {
+        let note = self.begin(code, mount, route);
+        let done = run();
+        (done, self.end(note))
+    }
+
     /// Code of the application's is about to run.
     #[inline]
     pub(crate) fn begin(&self, code: Code, mount: u8, route: u8) -> Note {
@@ -122,7 +136,7 @@ impl Watched {
 
     /// It has run. Says whether it was reported for holding up the shard.
     #[inline]
-    pub(crate) fn end(&self, note: Note) -> bool {
+    fn end(&self, note: Note) -> bool {
         self.running.store(note.0 | Note::NOTHING, Ordering::Relaxed);
         self.reported.load(Ordering::Relaxed) != 0 && self.take_report_of(note)
     }

@@ -38,12 +38,7 @@ impl Transport {
 
     /// More has come of a connection that is handed over.
     pub(super) fn keep_for_hand_over(&mut self, hub: &mut Hub, id: ConnectionId, bytes: &[u8]) {
-        let (mark, mut unread) = match self.unfinished.take_bytes(id) {
-            Some((mark, unread)) => (Some(mark), unread),
-            None => (None, Vec::new()),
-        };
-        unread.extend_from_slice(bytes);
-        self.unfinished.keep_bytes(id, unread, mark);
+        self.unfinished.keep_more(id, bytes);
         self.trim_unfinished(hub);
     }
 

@@ -91,12 +91,7 @@ impl Transport {
         if self.unfinished.kept_bytes(id) + bytes.len() > self.bounds.max_head_size {
             return self.end(hub, id, EndReason::TooEarly);
         }
-        let (mark, mut early) = match self.unfinished.take_bytes(id) {
-            Some((mark, early)) => (Some(mark), early),
-            None => (None, Vec::new()),
-        };
-        early.extend_from_slice(bytes);
-        self.unfinished.keep_bytes(id, early, mark);
+        self.unfinished.keep_more(id, bytes);
         self.trim_unfinished(hub);
     }
 

@@ -82,6 +82,16 @@ impl Unfinished {
         }
     }
 
+    /// Keeps bytes behind those that are kept of a connection already.
+    pub(super) fn keep_more(&mut self, id: ConnectionId, bytes: &[u8]) {
+        let (mark, mut all) = match self.take_bytes(id) {
+            Some((mark, all)) => (Some(mark), all),
+            None => (None, Vec::new()),
+        };
+        all.extend_from_slice(bytes);
+        self.keep_bytes(id, all, mark);
+    }
+
     /// Takes the bytes that are kept of a connection, to go on with them.
     pub(super) fn take_bytes(&mut self, id: ConnectionId) -> Option<(Mark, Vec<u8>)> {
         match self.take(id)? {

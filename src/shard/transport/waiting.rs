@@ -189,16 +189,16 @@ impl Waiting {
         self.bytes + self.clients.len() * size_of::<Waiter>()
     }
 
+    /// The same for each of them.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = (ConnectionId, usize)> {
+        self.clients.iter().map(|(id, waiter)| (*id, waiter.bytes.capacity()))
+    }
+
     /// Tells the kernel from whom it is to receive no more, and from whom again.
     pub(super) fn tell(&mut self, io: &mut impl Io) {
         for (id, is_held) in self.held.drain(..) {
             if is_held { io.hold(id) } else { io.release(id) }
         }
-    }
-
-    /// The same for each of them.
-    pub(super) fn sizes(&self) -> impl Iterator<Item = (ConnectionId, usize)> {
-        self.clients.iter().map(|(id, waiter)| (*id, waiter.bytes.capacity()))
     }
 
     /// What is noted to be done and not done yet.
